@@ -1,0 +1,176 @@
+"""AsyncSession: the same verbs, awaited. One implementation, run on worker threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio.to_thread
+
+from memos_core.content import Content
+from memos_core.cube import CubeId, MemCube, Sensitivity, Version
+from memos_core.draft import Draft, Patch
+from memos_core.filters import Filter
+from memos_core.infrastructure.governance.decision import Action
+from memos_core.infrastructure.governance.grants import Grant, GrantId
+from memos_core.interface.context import MemoryContext
+from memos_core.operation.lifecycle.adding import OnKey
+from memos_core.operation.lifecycle.patching import Mode
+from memos_core.operation.retrieval.options import SearchOptions
+from memos_core.results import ForgetReport, Hits, Page
+from memos_core.session import Ref, Session
+
+T = TypeVar("T")
+
+
+class AsyncSession:
+    """A session whose verbs are awaited; they mean what they mean in `Session`.
+
+    Args:
+        session: The session that does the work, on worker threads.
+
+    Example:
+        >>> import anyio
+        >>> from memos_core.testing import temporary_memos
+        >>> async def main() -> str:
+        ...     with temporary_memos() as memos:
+        ...         alice = AsyncSession(memos.session("user:alice"))
+        ...         await alice.add("I am allergic to peanuts.")
+        ...         return (await alice.search("peanuts"))[0].text
+        >>> anyio.run(main)
+        'I am allergic to peanuts.'
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def principal(self) -> str:
+        """Who acts."""
+        return self._session.principal
+
+    @property
+    def space(self) -> str:
+        """Where memories go if no space is named."""
+        return self._session.space
+
+    @property
+    def purpose(self) -> str:
+        """What the session is for."""
+        return self._session.purpose
+
+    async def _run(self, verb: Callable[..., T], *args: Any, **fields: Any) -> T:
+        return await anyio.to_thread.run_sync(partial(verb, *args, **fields))
+
+    async def add(self, content: Content | Draft, /, **fields: Any) -> MemCube:
+        """Add one memory; see `Session.add`."""
+        return await self._run(self._session.add, content, **fields)
+
+    async def add_many(
+        self, drafts: Iterable[Content | Draft], *, on_key: OnKey = "error"
+    ) -> list[MemCube]:
+        """Add many memories, all or none; see `Session.add_many`."""
+        return await self._run(self._session.add_many, drafts, on_key=on_key)
+
+    async def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        where: Filter | None = None,
+        space: str | None = None,
+        budget_tokens: int | None = None,
+        min_score: float | None = None,
+        options: SearchOptions | None = None,
+    ) -> Hits:
+        """Find the memories that answer a question; see `Session.search`."""
+        return await self._run(
+            self._session.search,
+            query,
+            k=k,
+            where=where,
+            space=space,
+            budget_tokens=budget_tokens,
+            min_score=min_score,
+            options=options,
+        )
+
+    async def get(self, ref: Ref, *, version: int | None = None) -> MemCube:
+        """Return one memory; see `Session.get`."""
+        return await self._run(self._session.get, ref, version=version)
+
+    async def get_all(
+        self,
+        *,
+        where: Filter | None = None,
+        space: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[MemCube]:
+        """List memories; see `Session.get_all`."""
+        return await self._run(
+            self._session.get_all, where=where, space=space, limit=limit, cursor=cursor
+        )
+
+    async def update(
+        self,
+        ref: Ref,
+        content: Content | Patch,
+        *,
+        expected_version: int | None = None,
+        mode: Mode = "overwrite",
+        reason: str = "",
+    ) -> MemCube:
+        """Change a memory; see `Session.update`."""
+        return await self._run(
+            self._session.update,
+            ref,
+            content,
+            expected_version=expected_version,
+            mode=mode,
+            reason=reason,
+        )
+
+    async def forget(self, refs: Ref | Sequence[Ref], *, reason: str = "") -> ForgetReport:
+        """Remove memories and what was derived from them; see `Session.forget`."""
+        return await self._run(self._session.forget, refs, reason=reason)
+
+    async def history(self, ref: Ref) -> list[Version]:
+        """Return the versions of a memory; see `Session.history`."""
+        return await self._run(self._session.history, ref)
+
+    async def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
+        """Recall for a prompt; see `Session.context`."""
+        return await self._run(self._session.context, query, budget_tokens=budget_tokens, k=k)
+
+    async def grant(
+        self,
+        to: str,
+        actions: str | Action | Iterable[str | Action],
+        *,
+        on: str | CubeId,
+        purposes: Iterable[str] = ("assist",),
+        until: datetime | None = None,
+    ) -> Grant:
+        """Give somebody a right; see `Session.grant`."""
+        return await self._run(
+            self._session.grant, to, actions, on=on, purposes=purposes, until=until
+        )
+
+    async def revoke(self, grant: Grant | GrantId) -> None:
+        """Take a right back; see `Session.revoke`."""
+        await self._run(self._session.revoke, grant)
+
+    async def add_member(self, group: str, member: str) -> None:
+        """Put a principal or a group into a group; see `Session.add_member`."""
+        await self._run(self._session.add_member, group, member)
+
+    async def remove_member(self, group: str, member: str) -> None:
+        """Take a principal or a group out of a group; see `Session.remove_member`."""
+        await self._run(self._session.remove_member, group, member)
+
+    async def set_clearance(self, principal: str, level: Sensitivity | str) -> None:
+        """Set somebody's clearance; see `Session.set_clearance`."""
+        await self._run(self._session.set_clearance, principal, level)

@@ -1,0 +1,141 @@
+"""Giving and taking rights: grants, groups, clearances. Each change moves the policy epoch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from memos_core.clock import from_micros
+from memos_core.errors import ConflictError
+from memos_core.infrastructure.governance.decision import Action
+from memos_core.infrastructure.governance.registry import Registry, grant_seal, read_permission
+from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.vault import Transaction, Vault
+
+GrantId = str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A right that somebody was given.
+
+    Args:
+        id: The grant's id, for `revoke`.
+        to: The principal or group.
+        actions: What it allows: `read`, `write`, `derive`, `share`, `govern`.
+        on: The space subtree, or the one memory's id.
+        purposes: For which purposes; `*` means every one.
+        until: When it ends (exclusive); None never.
+    """
+
+    id: GrantId
+    to: str
+    actions: tuple[str, ...]
+    on: str
+    purposes: tuple[str, ...]
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Award:
+    """What is to be granted, checked and in the vault's terms."""
+
+    to: str
+    actions: Action
+    space: str | None
+    cube_id: str | None
+    purposes: tuple[str, ...]
+    until: int | None
+
+
+class Grants:
+    """Writes grants and groups.
+
+    Args:
+        vault: Moves the policy epoch and mints ids.
+        registry: Resolves names.
+    """
+
+    def __init__(self, vault: Vault, registry: Registry) -> None:
+        self._vault = vault
+        self._registry = registry
+
+    def give(self, tx: Transaction, award: Award, *, by: str) -> Grant:
+        """Write a grant.
+
+        Args:
+            tx: The effect.
+            award: What is granted.
+            by: The granting principal's id.
+        """
+        row: dict[str, Any] = {
+            "id": self._vault.mint("grt"),
+            "grantee_id": self._registry.ensure_principal(tx, award.to),
+            "actions": int(award.actions),
+            "space": award.space,
+            "cube_id": award.cube_id,
+            "purposes": json.dumps(list(award.purposes)),
+            "until": award.until,
+            "granted_by": by,
+            "created": tx.now,
+            "revoked": None,
+        }
+        tx.connection.execute(insert(schema.grants), row | {"seal": grant_seal(row)})
+        self._vault.move_epoch(tx)
+        until = None if award.until is None else from_micros(award.until)
+        on = award.cube_id if award.cube_id is not None else award.space or "*"
+        return Grant(row["id"], award.to, award.actions.names, on, award.purposes, until)
+
+    def find(self, tx: Transaction, grant_id: GrantId) -> tuple[str | None, str | None] | None:
+        """Return the space and the memory that a standing grant is about, or None."""
+        table = schema.grants
+        row = tx.connection.execute(
+            select(table).where(table.c.id == grant_id, table.c.revoked.is_(None))
+        ).one_or_none()
+        if row is None:
+            return None
+        permission = read_permission(row)
+        return permission.space, permission.cube
+
+    def take(self, tx: Transaction, grant_id: GrantId) -> None:
+        """Revoke a standing grant."""
+        table = schema.grants
+        row = dict(tx.connection.execute(select(table).where(table.c.id == grant_id)).one()._mapping)
+        row["revoked"] = tx.now
+        tx.connection.execute(
+            update(table)
+            .where(table.c.id == grant_id)
+            .values(revoked=tx.now, seal=grant_seal(row))
+        )
+        self._vault.move_epoch(tx)
+
+    def join(self, tx: Transaction, group: str, member: str) -> None:
+        """Put a principal or a group into a group.
+
+        Raises:
+            ConflictError: The group would contain itself.
+        """
+        group_id = self._registry.ensure_principal(tx, group)
+        member_id = self._registry.ensure_principal(tx, member)
+        if self._registry.is_member(tx, group_id, member_id):
+            raise ConflictError(f"{group} is already within {member}: a group cannot contain itself")
+        row = {"group_id": group_id, "member_id": member_id}
+        table = schema.members
+        if not tx.connection.scalar(select(table.c.group_id).filter_by(**row)):
+            tx.connection.execute(insert(table), row)
+        self._vault.move_epoch(tx)
+
+    def leave(self, tx: Transaction, group: str, member: str) -> None:
+        """Take a principal or a group out of a group."""
+        table = schema.members
+        tx.connection.execute(
+            table.delete().where(
+                table.c.group_id == self._registry.ensure_principal(tx, group),
+                table.c.member_id == self._registry.ensure_principal(tx, member),
+            )
+        )
+        self._vault.move_epoch(tx)

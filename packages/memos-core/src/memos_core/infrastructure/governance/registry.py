@@ -1,0 +1,275 @@
+"""Who and what the vault knows by name: principals, spaces, labels, and what each principal may do.
+
+Rows here never change their meaning once committed, so they are remembered per process; what was
+only written, and not yet committed, is remembered after the commit. Rights are read again whenever
+the policy epoch has moved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Row, insert, select, update
+
+from memos_core.cube import Sensitivity
+from memos_core.errors import DamagedError
+from memos_core.infrastructure.governance.decision import (
+    Action,
+    Decision,
+    Permission,
+    Rights,
+    decide_label,
+)
+from memos_core.infrastructure.governance.labels import Label
+from memos_core.infrastructure.governance.names import check_principal, realm_of
+from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.vault import Transaction
+
+_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceRef:
+    """A space with the ids that stand for it in other tables."""
+
+    id: str
+    path: str
+    realm_id: str
+
+
+class Registry:
+    """Names to ids and back, labels, and rights.
+
+    Args:
+        mint: Makes a new id with a prefix.
+    """
+
+    def __init__(self, mint: Callable[[str], str]) -> None:
+        self._mint = mint
+        self._principals: dict[str, str] = {}
+        self._spaces: dict[str, SpaceRef] = {}
+        self._paths: dict[str, str] = {}
+        self._labels: dict[str, Label] = {}
+        self._rights: dict[str, Rights] = {}
+
+    def find_principal(self, tx: Transaction, name: str) -> str | None:
+        """Return the id of a principal, or None if the vault has never met it."""
+        if name in self._principals:
+            return self._principals[name]
+        table = schema.principals
+        found: str | None = tx.connection.scalar(select(table.c.id).where(table.c.name == name))
+        if found is not None:
+            tx.on_commit.append(lambda: self._principals.update({name: found}))
+        return found
+
+    def ensure_principal(self, tx: Transaction, name: str) -> str:
+        """Return the id of a principal, introducing it to the vault if need be."""
+        check_principal(name)
+        found = self.find_principal(tx, name)
+        if found is None:
+            found = self._mint("prn")
+            row = {
+                "id": found,
+                "name": name,
+                "clearance": int(Sensitivity.INTERNAL),
+                "created": tx.now,
+            }
+            tx.connection.execute(insert(schema.principals), row)
+        return found
+
+    def principal_names(self, tx: Transaction, ids: Iterable[str]) -> dict[str, str]:
+        """Resolve pseudonymous ids to names; an erased one is missing from the answer."""
+        table = schema.principals
+        rows = tx.connection.execute(select(table).where(table.c.id.in_(set(ids))))
+        return {row.id: row.name for row in rows}
+
+    def set_clearance(self, tx: Transaction, name: str, level: Sensitivity) -> None:
+        """Set how sensitive a memory a principal may read in shared spaces."""
+        principal_id = self.ensure_principal(tx, name)
+        table = schema.principals
+        tx.connection.execute(
+            update(table).where(table.c.id == principal_id).values(clearance=int(level))
+        )
+
+    def find_space(self, tx: Transaction, path: str) -> SpaceRef | None:
+        """Return the ids of a space, or None if nothing was ever put there."""
+        if path in self._spaces:
+            return self._spaces[path]
+        table = schema.spaces
+        row = tx.connection.execute(select(table).where(table.c.path == path)).one_or_none()
+        if row is None:
+            return None
+        found = SpaceRef(row.id, row.path, row.realm_id)
+        tx.on_commit.append(lambda: self._spaces.update({path: found}))
+        return found
+
+    def space_path(self, tx: Transaction, space_id: str) -> str:
+        """Return the path that a space's id stands for.
+
+        Raises:
+            DamagedError: No space has that id.
+        """
+        if space_id not in self._paths:
+            table = schema.spaces
+            path = tx.connection.scalar(select(table.c.path).where(table.c.id == space_id))
+            if path is None:
+                raise DamagedError(f"space {space_id} is missing from the vault: run `memos doctor`")
+            tx.on_commit.append(lambda: self._paths.update({space_id: path}))
+            return str(path)
+        return self._paths[space_id]
+
+    def ensure_space(self, tx: Transaction, path: str) -> SpaceRef:
+        """Return the ids of a space, making its row and its realm's if need be."""
+        found = self.find_space(tx, path)
+        if found is not None:
+            return found
+        realms = schema.realms
+        name = realm_of(path)
+        realm_id = tx.connection.scalar(select(realms.c.id).where(realms.c.name == name))
+        if realm_id is None:
+            realm_id = self._mint("rlm")
+            tx.connection.execute(insert(realms).values(id=realm_id, name=name, seq=0))
+        made = SpaceRef(self._mint("spc"), path, realm_id)
+        tx.connection.execute(
+            insert(schema.spaces).values(id=made.id, path=path, realm_id=realm_id)
+        )
+        return made
+
+    def ensure_label(self, tx: Transaction, label: Label) -> str:
+        """Return the id of a label, storing it if it is new."""
+        table = schema.labels
+        if label.id not in self._labels:
+            known = tx.connection.scalar(select(table.c.id).where(table.c.id == label.id))
+            if known is None:
+                tx.connection.execute(insert(table).values(id=label.id, atoms=label.dump()))
+            tx.on_commit.append(lambda: self._labels.update({label.id: label}))
+        return label.id
+
+    def labels(self, tx: Transaction, ids: Iterable[str]) -> dict[str, Label]:
+        """Read labels by id.
+
+        Raises:
+            DamagedError: A label's bytes do not match its id, or it is gone.
+        """
+        wanted = list(dict.fromkeys(ids))
+        found = {each: self._labels[each] for each in wanted if each in self._labels}
+        missing = [each for each in wanted if each not in found]
+        fresh: dict[str, Label] = {}
+        for start in range(0, len(missing), _BATCH):
+            table = schema.labels
+            query = select(table).where(table.c.id.in_(missing[start : start + _BATCH]))
+            fresh.update({row.id: Label.load(row.id, row.atoms) for row in tx.connection.execute(query)})
+        if len(fresh) < len(missing):
+            raise DamagedError("a label is missing from the vault: run `memos doctor`")
+        if fresh:
+            tx.on_commit.append(lambda: self._labels.update(fresh))
+        return found | fresh
+
+    def has_label(self, tx: Transaction, label_id: str) -> bool:
+        """Tell whether a label is in the vault; a damaged row may name one that is not."""
+        table = schema.labels
+        query = select(table.c.id).where(table.c.id == label_id)
+        return label_id in self._labels or tx.connection.scalar(query) is not None
+
+    def rights(self, tx: Transaction, principal: str) -> Rights:
+        """Read what a principal may do, as of the transaction's policy epoch."""
+        known = self._rights.get(principal)
+        if known is not None and known.epoch == tx.epoch:
+            return known
+        rights = self._read_rights(tx, principal)
+        tx.on_commit.append(lambda: self._rights.update({principal: rights}))
+        return rights
+
+    def _read_rights(self, tx: Transaction, principal: str) -> Rights:
+        principal_id = self.find_principal(tx, principal)
+        if principal_id is None:
+            clearance = int(Sensitivity.INTERNAL)
+            return Rights(principal, frozenset({principal}), clearance, (), tx.epoch)
+        ids = self._closure(tx, principal_id)
+        table = schema.grants
+        rows = tx.connection.execute(
+            select(table).where(table.c.grantee_id.in_(ids), table.c.revoked.is_(None))
+        )
+        names = self.principal_names(tx, ids)
+        clearance = tx.connection.scalar(
+            select(schema.principals.c.clearance).where(schema.principals.c.id == principal_id)
+        )
+        return Rights(
+            principal,
+            frozenset(names.values()),
+            int(clearance or 0),
+            tuple(read_permission(row) for row in rows),
+            tx.epoch,
+        )
+
+    def _closure(self, tx: Transaction, principal_id: str) -> set[str]:
+        """Collect a principal and every group that it is in, through groups of groups."""
+        table = schema.members
+        found, frontier = {principal_id}, {principal_id}
+        while frontier:
+            query = select(table.c.group_id).where(table.c.member_id.in_(frontier))
+            frontier = set(tx.connection.execute(query).scalars()) - found
+            found |= frontier
+        return found
+
+    def is_member(self, tx: Transaction, member_id: str, group_id: str) -> bool:
+        """Tell whether one is in the other, directly or through groups."""
+        return group_id in self._closure(tx, member_id)
+
+
+class AccessView:
+    """What one principal may read for one purpose, compiled label by label.
+
+    It is good for as long as the policy epoch stands and no permission ends; labels that appear
+    later are decided when they are first met.
+
+    Args:
+        rights: The principal's rights.
+        purpose: The session's purpose.
+        now: When it is compiled, in microseconds.
+    """
+
+    def __init__(self, rights: Rights, *, purpose: str, now: int) -> None:
+        self.rights = rights
+        self.purpose = purpose
+        self._now = now
+        self._ends = rights.next_end(now)
+        self._allowed: dict[str, bool] = {}
+
+    def is_good(self, epoch: int, now: int) -> bool:
+        """Tell whether what was compiled still holds."""
+        return self.rights.epoch == epoch and (self._ends is None or now < self._ends)
+
+    def may_read(self, tx: Transaction, registry: Registry, label_ids: Sequence[str]) -> list[bool]:
+        """Decide READ for each label, in order."""
+        new = [each for each in dict.fromkeys(label_ids) if each not in self._allowed]
+        if new:
+            for label_id, label in registry.labels(tx, new).items():
+                self._allowed[label_id] = self.decide(Action.READ, label).allowed
+        return [self._allowed[label_id] for label_id in label_ids]
+
+    def decide(self, action: Action, label: Label) -> Decision:
+        """Decide any action on a label, with the reason."""
+        return decide_label(self.rights, action, label, purpose=self.purpose, now=self._now)
+
+
+def grant_seal(row: dict[str, Any]) -> str:
+    """Hash a grant's columns."""
+    names = ("id", "grantee_id", "actions", "space", "cube_id", "purposes", "until", "granted_by")
+    return schema.seal(*(row[name] for name in names), row["created"], row["revoked"])
+
+
+def read_permission(row: Row[Any]) -> Permission:
+    """Read a grant's row, held against its seal.
+
+    Raises:
+        DamagedError: Its bytes changed on disk.
+    """
+    if grant_seal(dict(row._mapping)) != row.seal:
+        raise DamagedError(f"grant {row.id} is damaged on disk: run `memos doctor`")
+    return Permission(
+        row.id, Action(row.actions), row.space, row.cube_id, tuple(json.loads(row.purposes)), row.until
+    )

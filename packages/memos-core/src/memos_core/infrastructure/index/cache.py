@@ -1,0 +1,58 @@
+"""The pages in memory, under a budget of bytes, with eviction that survives scans.
+
+Two queues, as in 2Q (Johnson and Shasha, 1994): a page that was touched once waits in the first and
+goes first; a page that was touched again moves to the second, which is evicted by least recent use.
+So one sweep over many realms does not push out the pages that are in use every minute.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from memos_core.infrastructure.index.page import RealmPage
+
+
+class PageCache:
+    """Pages by realm.
+
+    Args:
+        budget_bytes: About how much memory all pages together may take.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._once: OrderedDict[str, RealmPage] = OrderedDict()
+        self._often: OrderedDict[str, RealmPage] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, realm_id: str) -> RealmPage | None:
+        """Return a realm's page if it is in memory, and note that it was used."""
+        with self._lock:
+            if realm_id in self._often:
+                self._often.move_to_end(realm_id)
+                return self._often[realm_id]
+            page = self._once.pop(realm_id, None)
+            if page is not None:
+                self._often[realm_id] = page
+            return page
+
+    def put(self, page: RealmPage) -> None:
+        """Keep a page, dropping others if the budget needs it; the newest always stays."""
+        with self._lock:
+            self._often.pop(page.realm_id, None)
+            self._once[page.realm_id] = page
+            sizes = {each.realm_id: each.nbytes for each in self._pages()}
+            while sum(sizes.values()) > self._budget_bytes and len(sizes) > 1:
+                queue = self._once if len(self._once) > 1 or not self._often else self._often
+                realm_id, _page = queue.popitem(last=False)
+                sizes.pop(realm_id)
+
+    def drop(self, realm_id: str) -> None:
+        """Forget a realm's page."""
+        with self._lock:
+            self._once.pop(realm_id, None)
+            self._often.pop(realm_id, None)
+
+    def _pages(self) -> list[RealmPage]:
+        return [*self._once.values(), *self._often.values()]

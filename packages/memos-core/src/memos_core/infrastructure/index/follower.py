@@ -1,0 +1,69 @@
+"""Bringing a realm's page to where its journal stands, in the reader's own snapshot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from memos_core.infrastructure.index.cache import PageCache
+from memos_core.infrastructure.index.entry import Entry
+from memos_core.infrastructure.index.page import PageView, RealmPage
+from memos_core.infrastructure.vault import journal
+from memos_core.infrastructure.vault.records import Damage, Indexable, stream_realm
+from memos_core.infrastructure.vault.vault import Transaction
+
+Describe = Callable[[Indexable], Entry]
+"""What turns a record and its vector into an index entry."""
+
+
+class Follower:
+    """Hands out pages that are as new as the snapshot that asks.
+
+    Args:
+        describe: Turns a record into an entry.
+        cache: Where pages are kept.
+        embedder: The embedder whose vectors are indexed, with their dimensions.
+    """
+
+    def __init__(self, describe: Describe, cache: PageCache) -> None:
+        self._describe = describe
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._realm_locks: dict[str, threading.Lock] = {}
+
+    def follow(self, tx: Transaction, realm_id: str, seq: int, embedder: str, dims: int) -> PageView:
+        """Return a realm's page as it stands at journal entry `seq`, or newer.
+
+        Args:
+            tx: The snapshot in which `seq` was read.
+            realm_id: The realm.
+            seq: The realm's last journal entry in that snapshot.
+            embedder: The embedder whose vectors are indexed.
+            dims: Their dimensions.
+        """
+        with self._realm_lock(realm_id):
+            page = self._cache.get(realm_id)
+            if page is None or page.is_sparse:
+                page = RealmPage(realm_id, dims)
+                self._take_in(page, tx, None, embedder, seq)
+                self._cache.put(page)
+            elif page.seq < seq:
+                changed = journal.changed_since(tx, realm_id, page.seq)
+                self._take_in(page, tx, changed, embedder, seq)
+            return page.view()
+
+    def _take_in(
+        self, page: RealmPage, tx: Transaction, changed: list[str] | None, embedder: str, seq: int
+    ) -> None:
+        entries: list[Entry] = []
+        damaged: dict[str, str] = {}
+        for found in stream_realm(tx, page.realm_id, embedder, ids=changed):
+            if isinstance(found, Damage):
+                damaged[found.cube.id] = found.cube.label_id
+            else:
+                entries.append(self._describe(found))
+        page.apply(entries, removed=changed or (), damaged=damaged, seq=seq)
+
+    def _realm_lock(self, realm_id: str) -> threading.Lock:
+        with self._lock:
+            return self._realm_locks.setdefault(realm_id, threading.Lock())

@@ -1,0 +1,73 @@
+"""The journal of each realm: what changed, numbered without gaps and in commit order.
+
+The writer takes the next number from the realm's row in the same transaction, so a reader that
+compares one number per realm knows whether its index is behind. An entry names a memory, never its
+content: a follower reads the memory's present state in the same snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from sqlalchemy import bindparam, insert, select, update
+
+from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.vault import Transaction
+
+Op = Literal["add", "update", "relabel", "forget"]
+
+_NEXT = (
+    update(schema.realms)
+    .where(schema.realms.c.id == bindparam("realm"))
+    .values(seq=schema.realms.c.seq + bindparam("count"))
+    .returning(schema.realms.c.seq)
+)
+_INSERT = insert(schema.journal)
+
+
+def append(tx: Transaction, realm_id: str, cube_ids: Sequence[str], op: Op) -> None:
+    """Record that memories of a realm changed.
+
+    Args:
+        tx: The effect that changes them.
+        realm_id: The realm.
+        cube_ids: The memories, in the order of the change.
+        op: What happened to them.
+    """
+    step = {"realm": realm_id, "count": len(cube_ids)}
+    last = tx.connection.execute(_NEXT, step).scalar_one()
+    first = last - len(cube_ids) + 1
+    rows = [
+        {"realm_id": realm_id, "seq": first + offset, "cube_id": cube_id, "op": op}
+        for offset, cube_id in enumerate(cube_ids)
+    ]
+    tx.connection.execute(_INSERT, rows if len(rows) > 1 else rows[0])
+
+
+def counters(tx: Transaction, names: Sequence[str] | None) -> dict[str, tuple[str, int]]:
+    """Read where the journals of realms stand.
+
+    Args:
+        tx: The snapshot.
+        names: The realms' names, or None for every realm.
+
+    Returns:
+        A mapping from the realm's name to its id and its last number.
+    """
+    query = select(schema.realms)
+    if names is not None:
+        query = query.where(schema.realms.c.name.in_(names))
+    rows = tx.connection.execute(query)
+    return {row.name: (row.id, row.seq) for row in rows}
+
+
+def changed_since(tx: Transaction, realm_id: str, seq: int) -> list[str]:
+    """List the memories that changed after entry `seq`, each once."""
+    table = schema.journal
+    query = (
+        select(table.c.cube_id)
+        .where(table.c.realm_id == realm_id, table.c.seq > seq)
+        .order_by(table.c.seq)
+    )
+    return list(dict.fromkeys(tx.connection.execute(query).scalars()))

@@ -1,0 +1,120 @@
+"""The directory of an embedded vault: what lies where, and which directories are refused.
+
+    vault/
+      memos-vault.json    says that this is a vault; written last, so a half-made one is finished
+      vault.db            the system of record (with SQLite's own -wal and -shm beside it)
+      vault.lock          the writers' queue; never deleted
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from memos_core.errors import InvalidInputError, VaultError
+
+MARKER: Final = "memos-vault.json"
+_OURS: Final = frozenset(
+    {MARKER, "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "vault.lock"}
+)
+_NETWORK: Final = frozenset(
+    {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "fuse.s3fs", "glusterfs", "lustre", "ncpfs"}
+    | {"nfs", "nfs4", "smb3", "smbfs", "virtiofs", "webdav", "fuse.rclone", "fuse.gcsfuse"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VaultDirectory:
+    """A directory that is a vault, or may become one.
+
+    Args:
+        root: The directory.
+        exists: Whether it already holds a vault.
+    """
+
+    root: Path
+    exists: bool
+
+    @property
+    def database(self) -> Path:
+        """The database's file."""
+        return self.root / "vault.db"
+
+    def mark(self) -> None:
+        """Write the marker that makes this directory a vault."""
+        self.root.joinpath(MARKER).write_text(
+            json.dumps({"format": "memos-vault", "layout": 1}) + "\n", encoding="utf-8"
+        )
+
+
+def find_vault(location: str | Path, *, mounts: str | None = None) -> VaultDirectory:
+    """Check that a location can hold a vault.
+
+    Args:
+        location: A directory; it need not exist.
+        mounts: The text of the mount table, for tests; read from the system by default.
+
+    Returns:
+        The directory, and whether it already is a vault. Nothing is written.
+
+    Raises:
+        InvalidInputError: The location is empty or a kind of URL that is not supported.
+        VaultError: It is a file, another program's directory, or on a network file system.
+    """
+    if not str(location).strip():
+        raise InvalidInputError("the vault's location is empty: give a directory, e.g. 'vault'")
+    if "://" in str(location):
+        raise InvalidInputError(
+            f"no vault can be opened at {str(location).split('://')[0]}://: this version opens a "
+            "directory; a vault on PostgreSQL is planned"
+        )
+    root = Path(location).expanduser().absolute()
+    kind = file_system_of(root, mounts if mounts is not None else _mount_table())
+    if kind in _NETWORK:
+        raise VaultError(
+            f"{root} is on a network file system ({kind}), where SQLite's locks do not hold: "
+            "use a local directory"
+        )
+    if root.exists() and not root.is_dir():
+        raise VaultError(f"{root} is a file: give a directory")
+    names = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
+    if MARKER in names:
+        return VaultDirectory(root, exists=True)
+    if names - _OURS:
+        raise VaultError(
+            f"{root} is not a vault and not empty: give an empty or new directory, "
+            "or the vault's own"
+        )
+    return VaultDirectory(root, exists=False)
+
+
+def file_system_of(path: Path, mounts: str) -> str:
+    """Name the type of the file system that holds `path`.
+
+    Args:
+        path: An absolute path, which need not exist.
+        mounts: Lines of `device mount-point type …`, as in `/proc/mounts`.
+
+    Returns:
+        The type of the longest mount point above `path`, or an empty text if unknown.
+    """
+    resolved = path.resolve()
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        columns = line.split()
+        if len(columns) < 3:
+            continue
+        point = Path(columns[1].replace("\\040", " "))
+        depth = len(point.parts)
+        if depth >= best and resolved.is_relative_to(point):
+            best, kind = depth, columns[2]
+    return kind
+
+
+def _mount_table() -> str:
+    try:
+        return Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:  # not Linux: nothing is known, so nothing is refused
+        return ""

@@ -1,0 +1,297 @@
+"""Rows of memories: written with a seal, read only if the seal still holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+
+from memos_core.cube import Header, MemCube, MemoryState, Version
+from memos_core.clock import from_micros
+from memos_core.errors import DamagedError
+from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.schema import seal
+from memos_core.infrastructure.vault.vault import Transaction
+
+_BATCH: Final = 500
+"""How many ids go into one `IN` list: SQLite binds at most 32,766 values."""
+
+
+@dataclass(frozen=True, slots=True)
+class CubeRow:
+    """What governs a memory now: where it lies, its label, its version, its end.
+
+    `label_id` is what a reader needs; `own_label_id` is the part of it that the memory brings by
+    itself, without what it inherits from the memories that it was derived from.
+    """
+
+    id: str
+    realm_id: str
+    space_id: str
+    key: str | None
+    owner_id: str
+    state: str
+    version: int
+    label_id: str
+    own_label_id: str
+    expires: int | None
+    created: int
+
+    def seal(self) -> str:
+        """Hash the row."""
+        return seal(*(getattr(self, name) for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """One recorded state of a memory: header and payload as JSON text."""
+
+    cube_id: str
+    version: int
+    label_id: str
+    recorded_from: int
+    author_id: str
+    action: str
+    reason: str
+    header: str
+    payload: str
+
+    def seal(self) -> str:
+        """Hash the row; when a version was superseded is not part of what it says."""
+        return seal(*(getattr(self, name) for name in self.__slots__))
+
+    @property
+    def content_hash(self) -> str:
+        """The SHA-256 of the payload's JSON text."""
+        return hashlib.sha256(self.payload.encode("utf-8")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A memory as it stands: its governing row and one version."""
+
+    cube: CubeRow
+    version: VersionRow
+
+    def memcube(self) -> MemCube:
+        """Build the MemCube that callers see."""
+        header = Header.model_validate_json(self.version.header)
+        changes: dict[str, Any] = {
+            "id": self.cube.id,
+            "version": self.version.version,
+            "state": MemoryState(self.cube.state),
+            "content_hash": self.version.content_hash,
+        }
+        return MemCube.model_validate_json(
+            f'{{"meta":{{}},"payload":{self.version.payload}}}'
+        ).model_copy(update={"meta": header.model_copy(update=changes)})
+
+    def listed(self, author: str) -> Version:
+        """Build the entry of `history`."""
+        row = self.version
+        return Version(
+            cube=self.memcube(),
+            recorded_at=from_micros(row.recorded_from),
+            author=author,
+            reason=row.reason,
+            action=row.action,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A memory whose stored bytes do not match their seal; its content is withheld.
+
+    Where `table` is `cubes`, the governing row itself is not to be trusted beyond its id.
+    """
+
+    cube: CubeRow
+    table: str
+
+    def error(self) -> DamagedError:
+        """Say what to do about it."""
+        return DamagedError(
+            f"memory {self.cube.id} is damaged on disk ({self.table}): its content is withheld; "
+            "run `memos doctor` and restore it from a backup"
+        )
+
+
+_CUBE = [column for column in schema.cubes.c]
+_VERSION = [column.label(f"v_{column.name}") for column in schema.versions.c]
+_CURRENT = select(*_CUBE, *_VERSION).join_from(
+    schema.cubes,
+    schema.versions,
+    (schema.cubes.c.id == schema.versions.c.cube_id)
+    & (schema.cubes.c.version == schema.versions.c.version),
+)
+_BY_ID = _CURRENT.where(schema.cubes.c.id.in_(bindparam("ids", expanding=True)))
+_BY_KEY = _CURRENT.where(
+    schema.cubes.c.space_id == bindparam("space_id"), schema.cubes.c.key == bindparam("key")
+)
+
+
+def _read(row: Row[Any]) -> Record | Damage:
+    values = row._mapping
+    cube = CubeRow(*(values[name] for name in CubeRow.__slots__))
+    version = VersionRow(*(values[f"v_{name}"] for name in VersionRow.__slots__))
+    if cube.seal() != values["seal"]:
+        return Damage(cube, "cubes")
+    if version.seal() != values["v_seal"]:
+        return Damage(cube, "versions")
+    return Record(cube, version)
+
+
+def fetch(tx: Transaction, ids: Sequence[str]) -> dict[str, Record | Damage]:
+    """Read memories by id, each held against its seals.
+
+    Returns:
+        A mapping from id to record or damage; absent ids are missing from it.
+    """
+    found: dict[str, Record | Damage] = {}
+    for start in range(0, len(ids), _BATCH):
+        rows = tx.connection.execute(_BY_ID, {"ids": ids[start : start + _BATCH]})
+        found.update((row.id, _read(row)) for row in rows)
+    return found
+
+
+def fetch_by_key(tx: Transaction, space_id: str, key: str) -> Record | Damage | None:
+    """Read the memory that has this key in this space."""
+    row = tx.connection.execute(_BY_KEY, {"space_id": space_id, "key": key}).one_or_none()
+    return None if row is None else _read(row)
+
+
+def fetch_versions(tx: Transaction, cube: CubeRow) -> list[tuple[Record, int | None]]:
+    """Read every version of a memory, oldest first, with when it was superseded.
+
+    Raises:
+        DamagedError: A version's bytes do not match its seal.
+    """
+    table = schema.versions
+    query = select(table).where(table.c.cube_id == cube.id).order_by(table.c.version)
+    found = []
+    for row in tx.connection.execute(query):
+        version = VersionRow(*(row._mapping[name] for name in VersionRow.__slots__))
+        if version.seal() != row.seal:
+            raise Damage(cube, "versions").error()
+        found.append((Record(cube, version), row.recorded_to))
+    return found
+
+
+def insert_records(tx: Transaction, records: Sequence[Record]) -> None:
+    """Write new memories with their first versions."""
+    _bulk(tx, insert(schema.cubes), [_row(record.cube) for record in records])
+    _bulk(tx, insert(schema.versions), [_row(record.version) for record in records])
+
+
+def advance(tx: Transaction, record: Record) -> None:
+    """Write a memory's next version, closing the one before at the same instant."""
+    table = schema.versions
+    tx.connection.execute(
+        update(table)
+        .where(table.c.cube_id == record.cube.id, table.c.recorded_to.is_(None))
+        .values(recorded_to=record.version.recorded_from)
+    )
+    tx.connection.execute(insert(table), _row(record.version))
+    govern(tx, record.cube)
+
+
+def govern(tx: Transaction, row: CubeRow) -> None:
+    """Write a memory's governing row anew."""
+    tx.connection.execute(update(schema.cubes).where(schema.cubes.c.id == row.id).values(**_row(row)))
+
+
+def erase(tx: Transaction, ids: Sequence[str]) -> None:
+    """Delete every row that holds content, keys or vectors of these memories."""
+    for table in (schema.embeddings, schema.cube_keys, schema.versions):
+        tx.connection.execute(delete(table).where(table.c.cube_id.in_(ids)))
+    tx.connection.execute(delete(schema.lineage).where(schema.lineage.c.child_id.in_(ids)))
+    tx.connection.execute(delete(schema.cubes).where(schema.cubes.c.id.in_(ids)))
+
+
+def embedding_seal(cube_id: str, version: int, embedder: str, vector: bytes) -> str:
+    """Hash a stored vector with what it belongs to."""
+    return seal(cube_id, version, embedder, vector)
+
+
+def insert_embeddings(
+    tx: Transaction, rows: Iterable[tuple[str, int, bytes]], embedder: str
+) -> None:
+    """Write vectors, as (cube id, version, float32 bytes)."""
+    values = [
+        {
+            "cube_id": cube_id,
+            "version": version,
+            "embedder": embedder,
+            "vector": vector,
+            "seal": embedding_seal(cube_id, version, embedder, vector),
+        }
+        for cube_id, version, vector in rows
+    ]
+    _bulk(tx, insert(schema.embeddings), values)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexable:
+    """A record with its vector, as the indexes read it."""
+
+    record: Record
+    vector: bytes
+
+
+def stream_realm(
+    tx: Transaction, realm_id: str, embedder: str, *, ids: Sequence[str] | None = None
+) -> Iterator[Indexable | Damage]:
+    """Read the memories of a realm with their vectors, in the order in which they were made.
+
+    Args:
+        tx: The snapshot.
+        realm_id: The realm.
+        embedder: The embedder whose vectors are wanted.
+        ids: Only these memories.
+
+    Yields:
+        An indexable record, or the damage that withholds it.
+    """
+    table = schema.embeddings
+    query = (
+        _CURRENT.add_columns(table.c.vector, table.c.seal.label("e_seal"))
+        .outerjoin(
+            table,
+            (table.c.cube_id == schema.cubes.c.id)
+            & (table.c.version == schema.cubes.c.version)
+            & (table.c.embedder == embedder),
+        )
+        .where(schema.cubes.c.realm_id == realm_id)
+        .order_by(schema.cubes.c.created, schema.cubes.c.id)
+    )
+    batches: Iterable[Sequence[str] | None] = [None]
+    if ids is not None:
+        batches = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
+    for batch in batches:
+        chosen = query if batch is None else query.where(schema.cubes.c.id.in_(batch))
+        for row in tx.connection.execute(chosen):
+            yield _indexable(row, embedder)
+
+
+def _indexable(row: Row[Any], embedder: str) -> Indexable | Damage:
+    record = _read(row)
+    if isinstance(record, Damage):
+        return record
+    vector = row.vector
+    if vector is None or row.e_seal != embedding_seal(
+        record.cube.id, record.cube.version, embedder, vector
+    ):
+        return Damage(record.cube, "embeddings")
+    return Indexable(record, vector)
+
+
+def _row(row: CubeRow | VersionRow) -> dict[str, Any]:
+    return asdict(row) | {"seal": row.seal()}
+
+
+def _bulk(tx: Transaction, statement: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        tx.connection.execute(statement, rows if len(rows) > 1 else rows[0])

@@ -1,0 +1,224 @@
+"""The tables of a vault. One definition for SQLite and PostgreSQL.
+
+Instants are microseconds since 1970 (`BigInteger`). A row that carries or governs content ends in a
+`seal`, a SHA-256 over its other columns, which is checked on every read: damage is reported, never
+served. Names of principals and paths of spaces stand in one table each, so that the ledger can hold
+pseudonymous ids only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_NUMBER: Final = 1
+
+metadata = MetaData()
+
+vault = Table(
+    "vault",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("vault_id", String(40), nullable=False),
+    Column("schema_number", Integer, nullable=False),
+    Column("policy_epoch", BigInteger, nullable=False),
+    Column("embedder", Text),
+    Column("dims", Integer),
+    Column("created", BigInteger, nullable=False),
+)
+
+principals = Table(
+    "principals",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("clearance", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("group_id", String(40), ForeignKey("principals.id"), primary_key=True),
+    Column("member_id", String(40), ForeignKey("principals.id"), primary_key=True, index=True),
+)
+
+realms = Table(
+    "realms",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("path", Text, nullable=False, unique=True),
+    Column("realm_id", String(40), ForeignKey("realms.id"), nullable=False),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the SHA-256 of `atoms`
+    Column("atoms", Text, nullable=False),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("grantee_id", String(40), ForeignKey("principals.id"), nullable=False, index=True),
+    Column("actions", Integer, nullable=False),
+    Column("space", Text),
+    Column("cube_id", String(40)),
+    Column("purposes", Text, nullable=False),
+    Column("until", BigInteger),
+    Column("granted_by", String(40), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+    Column("seal", String(64), nullable=False),
+)
+
+cubes = Table(
+    "cubes",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("realm_id", String(40), ForeignKey("realms.id"), nullable=False, index=True),
+    Column("space_id", String(40), ForeignKey("spaces.id"), nullable=False),
+    Column("key", Text),
+    Column("owner_id", String(40), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("label_id", String(64), ForeignKey("labels.id"), nullable=False),
+    Column("own_label_id", String(64), ForeignKey("labels.id"), nullable=False),
+    Column("expires", BigInteger),
+    Column("created", BigInteger, nullable=False),
+    Column("seal", String(64), nullable=False),
+    UniqueConstraint("space_id", "key", name="cubes_key"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("cube_id", String(40), ForeignKey("cubes.id"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("label_id", String(64), nullable=False),
+    Column("recorded_from", BigInteger, nullable=False),
+    Column("recorded_to", BigInteger),
+    Column("author_id", String(40), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("header", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("seal", String(64), nullable=False),
+)
+
+lineage = Table(
+    "lineage",
+    metadata,
+    Column("child_id", String(40), ForeignKey("cubes.id"), primary_key=True),
+    Column("parent_id", String(40), primary_key=True, index=True),
+    Column("parent_version", Integer, nullable=False),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("cube_id", String(40), ForeignKey("cubes.id"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("embedder", String(80), primary_key=True),
+    Column("vector", LargeBinary, nullable=False),
+    Column("seal", String(64), nullable=False),
+)
+
+cube_keys = Table(
+    "cube_keys",
+    metadata,
+    Column("cube_id", String(40), ForeignKey("cubes.id"), primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("realm_id", String(40), ForeignKey("realms.id"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("cube_id", String(40), nullable=False),
+    Column("op", String(16), nullable=False),
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("cube_id", String(40), primary_key=True),
+    Column("forgotten_at", BigInteger, nullable=False),
+    Column("principal_id", String(40), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+chains = Table(
+    "ledger_chains",
+    metadata,
+    Column("chain", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("last_time", BigInteger, nullable=False),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("chain", Integer, ForeignKey("ledger_chains.chain"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False, index=True),
+    Column("type", String(40), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("principal_id", String(40), nullable=False, index=True),
+    Column("subject", String(40), index=True),
+    Column("body", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("label_id", String(64), ForeignKey("labels.id"), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+Index("versions_recorded", versions.c.cube_id, versions.c.recorded_from)
+
+
+def seal(*columns: str | int | bytes | None) -> str:
+    """Hash the columns of a row, in order and without ambiguity.
+
+    Returns:
+        64 hex digits of SHA-256.
+
+    >>> seal("a", 1) != seal("a1", None)
+    True
+    """
+    plain = [value.hex() if isinstance(value, bytes) else value for value in columns]
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,0 +1,169 @@
+"""MemVault: the system of record, opened, migrated and handed out as transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
+
+from memos_core.clock import Clock, Entropy, mint, to_micros
+from memos_core.errors import SchemaError
+from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.database import Database
+from memos_core.infrastructure.vault.layout import VaultDirectory
+
+CHAINS: Final = 8
+"""How many ledger chains there are; a principal's events always go to the same one."""
+
+_STATE = select(
+    schema.vault,
+    select(func.max(schema.chains.c.last_time)).scalar_subquery().label("last_time"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A snapshot or an effect in progress.
+
+    Args:
+        connection: Where statements run.
+        vault_id: The vault's id.
+        epoch: The policy epoch; it moves with every grant, revocation and membership.
+        now: The present in microseconds, always after what the ledger has seen.
+        embedder: The name of the embedder that the vault's vectors were made with.
+        on_commit: What to do once it has committed, such as remembering a new id.
+    """
+
+    connection: Connection
+    vault_id: str
+    epoch: int
+    now: int
+    embedder: str | None
+    on_commit: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Vault:
+    """Transactions over one vault's database.
+
+    Args:
+        database: The connection.
+        clock: What tells the time.
+        entropy: Where ids and keys come from.
+    """
+
+    def __init__(self, database: Database, *, clock: Clock, entropy: Entropy) -> None:
+        self._database = database
+        self.clock = clock
+        self.entropy = entropy
+
+    @classmethod
+    def open(
+        cls, directory: VaultDirectory, database: Database, *, clock: Clock, entropy: Entropy
+    ) -> tuple[Vault, bool]:
+        """Open a vault, making or migrating it where needed.
+
+        Returns:
+            The vault, and whether it was just made.
+
+        Raises:
+            SchemaError: A newer MemOS made it.
+        """
+        with database.exclusively() as engine:
+            made = _migrate(engine, entropy, to_micros(clock.now()))
+        if not directory.exists:
+            directory.mark()
+        return cls(database, clock=clock, entropy=entropy), made
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """Open a snapshot to read in."""
+        with self._database.read() as connection:
+            tx = self._begin(connection)
+            yield tx
+        for remember in tx.on_commit:
+            remember()
+
+    @contextmanager
+    def effect(self, *, durable: bool = True) -> Iterator[Transaction]:
+        """Open a write transaction: all of the block, or nothing.
+
+        Args:
+            durable: Flush before returning; a read's own event does without.
+        """
+        with self._database.effect(durable=durable) as connection:
+            tx = self._begin(connection)
+            yield tx
+        for remember in tx.on_commit:
+            remember()
+
+    def _begin(self, connection: Connection) -> Transaction:
+        row = connection.execute(_STATE).one()
+        check_schema(row.schema_number)
+        now = max(to_micros(self.clock.now()), (row.last_time or 0) + 1)
+        return Transaction(connection, row.vault_id, row.policy_epoch, now, row.embedder)
+
+    def move_epoch(self, tx: Transaction) -> None:
+        """Count the policy epoch up, so that every process compiles its rights anew."""
+        tx.connection.execute(update(schema.vault).values(policy_epoch=schema.vault.c.policy_epoch + 1))
+
+    def adopt_embedder(self, tx: Transaction, name: str, dims: int) -> None:
+        """Record the embedder that made the vault's first vector."""
+        tx.connection.execute(update(schema.vault).values(embedder=name, dims=dims))
+
+    def mint(self, prefix: str) -> str:
+        """Make a new id with this prefix."""
+        return mint(self.entropy, prefix)
+
+    @property
+    def database(self) -> Database:
+        """The connection, for maintenance."""
+        return self._database
+
+
+def check_schema(number: int) -> None:
+    """Refuse a schema that this MemOS does not read.
+
+    Raises:
+        SchemaError: It is newer, or older and not migrated.
+    """
+    if number > schema.SCHEMA_NUMBER:
+        raise SchemaError(
+            f"the vault has schema {number}, this MemOS reads {schema.SCHEMA_NUMBER}: "
+            "upgrade memos-core"
+        )
+    if number < schema.SCHEMA_NUMBER:
+        raise SchemaError(
+            f"the vault has schema {number}, this MemOS writes {schema.SCHEMA_NUMBER}: reopen it"
+        )
+
+
+def _migrate(engine: Engine, entropy: Entropy, now: int) -> bool:
+    with engine.begin() as connection:
+        made = not inspect(connection).has_table("vault")
+        number = 0 if made else connection.scalar(select(schema.vault.c.schema_number)) or 0
+        if number > schema.SCHEMA_NUMBER:
+            check_schema(number)
+        if number < schema.SCHEMA_NUMBER:
+            from memos_core.infrastructure.vault.migrating import upgrade  # slow to import
+
+            upgrade(connection)
+        if made:
+            connection.execute(
+                insert(schema.vault).values(
+                    id=1,
+                    vault_id=mint(entropy, "vlt"),
+                    schema_number=schema.SCHEMA_NUMBER,
+                    policy_epoch=1,
+                    created=now,
+                )
+            )
+            connection.execute(
+                insert(schema.chains),
+                [{"chain": n, "seq": 0, "head": "", "last_time": 0} for n in range(CHAINS)],
+            )
+        elif number < schema.SCHEMA_NUMBER:
+            connection.execute(update(schema.vault).values(schema_number=schema.SCHEMA_NUMBER))
+    return made

@@ -1,0 +1,129 @@
+"""Plaintext memory: how text, messages, documents and JSON are indexed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+
+from memos_core.clock import from_micros, to_micros
+from memos_core.content import Content, format_of, revive, text_of, to_json_value
+from memos_core.cube import Header, Kind, Sensitivity
+from memos_core.errors import InvalidInputError
+from memos_core.filters import TypedKey, flatten, typed_key
+from memos_core.infrastructure.index.analysis import Analyzer
+from memos_core.infrastructure.index.entry import NEVER, Entry
+from memos_core.infrastructure.vault.records import Indexable
+
+INDEXED_METADATA: Final = ("title", "caption", "description", "summary", "alt")
+"""Metadata that describes the content in words, and so is searched with it."""
+
+
+def embedding_text(content: Content, metadata: Mapping[str, Any]) -> str:
+    """Return the text that a memory's vector is made of: its content and its captions."""
+    return "\n".join([text_of(content), *_captions(metadata)])
+
+
+def lexical_text(
+    content: Content, metadata: Mapping[str, Any], *, speaker: str | None, when: datetime | None
+) -> str:
+    """Return the text whose words are indexed: who and when (as a date in words) come first."""
+    lead = [speaker.rpartition(":")[2]] if speaker else []
+    if when is not None:
+        lead.append(f"{when.day} {when:%B %Y}")
+    return "\n".join([*lead, embedding_text(content, metadata)])
+
+
+class PlaintextIndexer:
+    """Turns a record and its vector into an index entry.
+
+    Args:
+        analyzer: Turns text into terms.
+    """
+
+    def __init__(self, analyzer: Analyzer) -> None:
+        self._analyzer = analyzer
+
+    def describe(self, found: Indexable) -> Entry:
+        """Build the index entry of one memory."""
+        cube, version = found.record.cube, found.record.version
+        header: dict[str, Any] = json.loads(version.header)
+        payload: dict[str, Any] = json.loads(version.payload)
+        content = revive(payload["content"], payload["format"])
+        metadata = header.get("metadata", {})
+        speaker = header.get("speaker")
+        occurred = header.get("occurred_at")
+        when = datetime.fromisoformat(occurred) if occurred else None
+        text = lexical_text(content, metadata, speaker=speaker, when=when)
+        return Entry(
+            cube_id=cube.id,
+            version=cube.version,
+            label_id=cube.label_id,
+            space=header["space"],
+            created=cube.created,
+            when=cube.created if when is None else to_micros(when),
+            expires=NEVER if cube.expires is None else cube.expires,
+            speaker=speaker,
+            terms=tuple(self._analyzer.terms(text)),
+            vector=np.frombuffer(found.vector, dtype=np.float32),
+            facets=tuple(_facets(header, cube.version, from_micros(cube.created))),
+        )
+
+
+def _facets(header: Mapping[str, Any], version: int, created: datetime) -> list[tuple[str, TypedKey]]:
+    found: list[tuple[str, TypedKey]] = [
+        ("kind", ("s", str(Kind.PLAINTEXT))),
+        ("version", ("n", version)),
+        ("created", ("t", to_micros(created))),
+        ("sensitivity", ("n", int(Sensitivity.parse(header["sensitivity"])))),
+        ("semantic_type", ("s", header.get("semantic_type", "fact"))),
+        ("priority", ("s", header.get("priority", "mid"))),
+    ]
+    for name in ("key", "owner", "space", "speaker"):
+        if header.get(name) is not None:
+            found.append((name, ("s", header[name])))
+    source = header.get("source")
+    if source is not None:
+        found.append(("source", ("s", source if isinstance(source, str) else source["origin"])))
+    for name in ("occurred_at", "valid_from", "valid_to", "expires"):
+        if header.get(name) is not None:
+            found.append((name, ("t", to_micros(datetime.fromisoformat(header[name])))))
+    found += [("tags", ("s", tag)) for tag in header.get("tags", ())]
+    found += [(path, typed_key(value)) for path, value in flatten(header.get("metadata", {}))]
+    return found
+
+
+def _captions(metadata: Mapping[str, Any]) -> list[str]:
+    return [value for name in INDEXED_METADATA if isinstance(value := metadata.get(name), str)]
+
+
+def dump_header(header: Header) -> str:
+    """Return a header as the JSON text that is stored: what was given, nothing that moves."""
+    return header.model_dump_json(
+        exclude_unset=True,
+        exclude_none=True,
+        exclude={"id", "version", "state", "usage", "last_used", "content_hash"},
+    )
+
+
+def dump_payload(content: Content) -> str:
+    """Return plaintext content as the JSON text that is stored and hashed."""
+    payload = {"type": "explicit", "format": format_of(content), "content": to_json_value(content)}
+    return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def check_size(content: Content, max_bytes: int) -> None:
+    """Refuse content over the stated limit.
+
+    Raises:
+        InvalidInputError: Its stored form is longer than `max_bytes`.
+    """
+    size = len(dump_payload(content).encode("utf-8"))
+    if size > max_bytes:
+        raise InvalidInputError(
+            f"the content has {size:,} bytes, the limit is {max_bytes:,}: "
+            "split it, or raise Settings.max_content_bytes"
+        )

@@ -1,0 +1,26 @@
+"""What a session works with: the operators of one open vault, wired together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memos_core.operation.gate import Gate
+from memos_core.operation.governing import Governing
+from memos_core.operation.lifecycle.adding import Adder
+from memos_core.operation.lifecycle.forgetting import Forgetter
+from memos_core.operation.lifecycle.updating import Updater
+from memos_core.operation.retrieval.recall import Recall
+from memos_core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The operators of one open vault."""
+
+    gate: Gate
+    adder: Adder
+    updater: Updater
+    forgetter: Forgetter
+    recall: Recall
+    governing: Governing
+    settings: Settings

@@ -1,0 +1,147 @@
+"""Giving and taking rights, decided like everything else: by GOVERN on what they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from memos_core.clock import require_aware, to_micros
+from memos_core.cube import Sensitivity
+from memos_core.errors import InvalidInputError, NotFoundError
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.governance.decision import ANY_PURPOSE, ROOT, Action
+from memos_core.infrastructure.governance.grants import Award, Grant, GrantId, Grants
+from memos_core.infrastructure.governance.names import check_principal, check_purpose, check_space
+from memos_core.infrastructure.vault.records import fetch
+from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.operation.gate import Gate, Refusal
+from memos_core.operation.lifecycle.labelling import Labeller
+
+EVERYWHERE: Final = "*"
+"""In `grant(on=…)`: every shared space. Nobody's own space is among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRequest:
+    """What a caller wants granted."""
+
+    to: str
+    actions: str | Action | Iterable[str | Action]
+    on: str
+    purposes: Iterable[str]
+    until: datetime | None
+
+
+class Governing:
+    """Grants, groups and clearances.
+
+    Args:
+        gate: Decides and records.
+        grants: Writes them.
+        labeller: Gives a memory a label of its own when it is granted singly.
+    """
+
+    def __init__(self, gate: Gate, grants: Grants, labeller: Labeller) -> None:
+        self._gate = gate
+        self._grants = grants
+        self._labeller = labeller
+
+    def grant(self, actor: Actor, request: GrantRequest) -> Grant:
+        """Give somebody a right on a subtree or on one memory."""
+        check_principal(request.to)
+        actions = Action.parse(request.actions)
+        purposes = _purposes(request.purposes)
+        single = request.on.startswith("mem_")
+        if not single and request.on != EVERYWHERE:
+            check_space(request.on)
+        until = None
+        if request.until is not None:
+            until = to_micros(require_aware(request.until, "until"))
+        with self._gate.effect(actor, "memos.grant") as tx:
+            if until is not None and until <= tx.now:
+                raise InvalidInputError("until is not in the future: the grant would never hold")
+            space = ROOT if request.on == EVERYWHERE else request.on
+            cube_id = request.on if single else None
+            if cube_id is not None:
+                self._single_out(tx, actor, cube_id)
+            else:
+                self._gate.require(tx, actor, Action.GOVERN, space)
+            award = Award(request.to, actions, None if single else space, cube_id, purposes, until)
+            by = self._gate.registry.ensure_principal(tx, actor.principal)
+            grant = self._grants.give(tx, award, by=by)
+            self._gate.note(tx, actor, "memos.grant", subject=grant.id, data={"cube": cube_id})
+            return grant
+
+    def _single_out(self, tx: Transaction, actor: Actor, cube_id: str) -> None:
+        """Let grants on just this memory count, which needs a label of its own."""
+        record = self._gate.readable(tx, actor, cube_id)
+        space = self._gate.space_of(tx, record.cube)
+        self._gate.require(tx, actor, Action.GOVERN, space, cube=cube_id)
+        own = self._labeller.own(tx, record.cube)
+        if own.cube != cube_id:
+            self._labeller.relabel(tx, record.cube, replace(own, cube=cube_id))
+
+    def revoke(self, actor: Actor, grant_id: GrantId) -> None:
+        """Take a right back; it stops counting when this commits."""
+        with self._gate.effect(actor, "memos.revoke") as tx:
+            about = self._grants.find(tx, grant_id)
+            if about is None:
+                raise self._no_grant(grant_id, None)
+            space, cube_id = about
+            if cube_id is not None:
+                cube = fetch(tx, [cube_id]).get(cube_id)
+                space = ROOT if cube is None else self._gate.space_of(tx, cube.cube)
+            assert space is not None
+            try:
+                self._gate.require(tx, actor, Action.GOVERN, space, cube=cube_id or "")
+            except Refusal:  # whoever may not govern it learns nothing of it
+                raise self._no_grant(grant_id, grant_id) from None
+            self._grants.take(tx, grant_id)
+            self._gate.note(tx, actor, "memos.revoke", subject=grant_id)
+
+    def join(self, actor: Actor, group: str, member: str) -> None:
+        """Put a principal or a group into a group."""
+        self._change_group(actor, group, member, join=True)
+
+    def leave(self, actor: Actor, group: str, member: str) -> None:
+        """Take a principal or a group out of a group."""
+        self._change_group(actor, group, member, join=False)
+
+    def _change_group(self, actor: Actor, group: str, member: str, *, join: bool) -> None:
+        check_principal(member)
+        if not check_principal(group).startswith("group:"):
+            raise InvalidInputError(f"{group} is not a group: write group:NAME")
+        verb = "memos.group.join" if join else "memos.group.leave"
+        with self._gate.effect(actor, verb) as tx:
+            self._gate.require(tx, actor, Action.GOVERN, ROOT)
+            change = self._grants.join if join else self._grants.leave
+            change(tx, group, member)
+            subject = self._gate.registry.ensure_principal(tx, group)
+            who = self._gate.registry.ensure_principal(tx, member)
+            self._gate.note(tx, actor, verb, subject=subject, data={"member": who})
+
+    def set_clearance(self, actor: Actor, principal: str, level: Sensitivity) -> None:
+        """Set how sensitive a memory somebody may read in shared spaces."""
+        check_principal(principal, may_be_group=False)
+        with self._gate.effect(actor, "memos.clearance") as tx:
+            self._gate.require(tx, actor, Action.GOVERN, ROOT)
+            self._gate.registry.set_clearance(tx, principal, level)
+            self._gate.vault.move_epoch(tx)
+            subject = self._gate.registry.ensure_principal(tx, principal)
+            data = {"level": level.name.lower()}
+            self._gate.note(tx, actor, "memos.clearance", subject=subject, data=dict(data))
+
+    def _no_grant(self, grant_id: GrantId, subject: str | None) -> Refusal:
+        error = NotFoundError(f"no grant {grant_id!r} that you may revoke")
+        return Refusal(error, "not_found", subject)
+
+
+def _purposes(purposes: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(purposes, str):
+        purposes = (purposes,)
+    found = tuple(dict.fromkeys(purposes))
+    if not found:
+        raise InvalidInputError("a grant names at least one purpose, e.g. ('assist',), or ('*',)")
+    return tuple(each if each == ANY_PURPOSE else check_purpose(each) for each in found)

@@ -1,0 +1,115 @@
+"""Forgetting: a memory and everything derived from it, gone from every read that begins later.
+
+Rows with content, keys and vectors are deleted in the one transaction, with SQLite's `secure_delete`
+overwriting their bytes; then the write-ahead log is emptied. What stays is a tombstone: an id and a
+time. Deleting a memory's key makes the ledger's commitments to it mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import insert, select
+
+from memos_core.errors import InvalidInputError
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.governance.decision import Action
+from memos_core.infrastructure.vault import journal, schema
+from memos_core.infrastructure.vault.records import erase
+from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.operation.gate import Gate, Ref, unique
+from memos_core.results import ForgetReport
+
+VERB: Final = "memos.forget"
+_BATCH: Final = 500
+
+
+class Forgetter:
+    """Removes memories.
+
+    Args:
+        gate: Decides and records.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def forget(self, actor: Actor, refs: Sequence[Ref], reason: str) -> ForgetReport:
+        """Remove memories and what was derived from them, all or none.
+
+        Returns:
+            What went, and whether its bytes are gone from the database and its log.
+        """
+        if not refs:
+            raise InvalidInputError("forget needs at least one memory: pass an id, a Key, or a list")
+        with self._gate.effect(actor, VERB) as tx:
+            named = [self._forgettable(tx, actor, ref) for ref in unique(refs)]
+            ids = list(dict.fromkeys(named))
+            derived = self._descendants(tx, ids)
+            self._remove(tx, actor, ids, derived, reason)
+        emptied = self._gate.vault.database.truncate_log()
+        pending = () if emptied else ("the write-ahead log: a reader still needs it",)
+        status = "erased" if emptied else "pending"
+        return ForgetReport(tuple(ids), tuple(derived), status, pending)  # type: ignore[arg-type]
+
+    def _forgettable(self, tx: Transaction, actor: Actor, ref: Ref) -> str:
+        cube = self._gate.locate(tx, actor, ref).cube  # a damaged memory can be forgotten too
+        space = self._gate.space_of(tx, cube)
+        self._gate.require(tx, actor, Action.WRITE, space, cube=cube.id)
+        return cube.id
+
+    def _descendants(self, tx: Transaction, ids: Sequence[str]) -> list[str]:
+        """List everything derived from these memories, directly or through others."""
+        table = schema.lineage
+        found: dict[str, None] = {}
+        frontier = list(ids)
+        while frontier:
+            children: list[str] = []
+            for start in range(0, len(frontier), _BATCH):
+                query = select(table.c.child_id).where(
+                    table.c.parent_id.in_(frontier[start : start + _BATCH])
+                )
+                children += tx.connection.execute(query).scalars()
+            frontier = [each for each in dict.fromkeys(children) if each not in found]
+            found.update(dict.fromkeys(frontier))
+        return sorted(set(found) - set(ids))
+
+    def _remove(
+        self,
+        tx: Transaction,
+        actor: Actor,
+        named: Sequence[str],
+        derived: Sequence[str],
+        reason: str,
+    ) -> None:
+        realms: dict[str, list[str]] = {}
+        everything = [*named, *derived]
+        cubes = schema.cubes
+        for start in range(0, len(everything), _BATCH):
+            batch = everything[start : start + _BATCH]
+            query = select(cubes.c.id, cubes.c.realm_id).where(cubes.c.id.in_(batch))
+            for row in tx.connection.execute(query):
+                realms.setdefault(row.realm_id, []).append(row.id)
+            erase(tx, batch)
+        for realm_id in sorted(realms):
+            journal.append(tx, realm_id, sorted(realms[realm_id]), "forget")
+        principal_id = self._gate.registry.ensure_principal(tx, actor.principal)
+        tx.connection.execute(
+            insert(schema.tombstones),
+            [
+                {
+                    "cube_id": each,
+                    "forgotten_at": tx.now,
+                    "principal_id": principal_id,
+                    "reason": reason,
+                }
+                for each in everything
+            ],
+        )
+        events = [self._gate.event(tx, actor, VERB, subject=each) for each in named]
+        events += [
+            self._gate.event(tx, actor, VERB, subject=each, data={"derived": True})
+            for each in derived
+        ]
+        self._gate.ledger.append(tx, events)

@@ -1,0 +1,196 @@
+"""Changing a memory: every change is a new version, written only if nobody was faster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import select
+
+from memos_core.content import Content
+from memos_core.cube import Header, MemCube
+from memos_core.draft import Draft, Patch
+from memos_core.errors import ConflictError, InvalidInputError
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.governance.decision import Action
+from memos_core.infrastructure.governance.labels import Label, is_at_least_as_narrow
+from memos_core.infrastructure.governance.names import check_principal, check_purpose
+from memos_core.infrastructure.index.entry import FloatArray
+from memos_core.infrastructure.ledger import commitment
+from memos_core.infrastructure.vault import journal, schema
+from memos_core.infrastructure.vault.records import CubeRow, Record, VersionRow, advance, insert_embeddings
+from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.memory.plaintext import check_size, dump_header, dump_payload, embedding_text
+from memos_core.models.embedder import Embedder
+from memos_core.operation.embedding import Embedding
+from memos_core.operation.gate import Gate, Ref, Refusal
+from memos_core.operation.lifecycle.labelling import Labeller, own_atom
+from memos_core.operation.lifecycle.patching import (
+    Mode,
+    checked_patch,
+    combined,
+    end_of,
+    patched_header,
+)
+from memos_core.settings import Settings
+
+VERB: Final = "memos.update"
+_TRIES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A memory's next version, before it is written."""
+
+    header: Header
+    content: Content
+    vector: FloatArray
+    embedder: Embedder
+    reason: str
+
+
+class Updater:
+    """Writes new versions.
+
+    Args:
+        gate: Decides and records.
+        embedding: Makes vectors.
+        labeller: Makes labels.
+        settings: Limits.
+    """
+
+    def __init__(
+        self, gate: Gate, embedding: Embedding, labeller: Labeller, settings: Settings
+    ) -> None:
+        self._gate = gate
+        self._embedding = embedding
+        self._labeller = labeller
+        self._settings = settings
+
+    def update(
+        self,
+        actor: Actor,
+        ref: Ref,
+        patch: Patch,
+        *,
+        expected_version: int | None,
+        mode: Mode,
+        reason: str,
+    ) -> MemCube:
+        """Write a memory's next version.
+
+        Without `expected_version`, a change that met another one is computed again on top of it.
+
+        Raises:
+            ConflictError: The memory is not at `expected_version`, or kept changing meanwhile.
+        """
+        wanted = checked_patch(patch)
+        for name in wanted.access or ():
+            check_principal(name)
+        for purpose in wanted.purposes or ():
+            check_purpose(purpose)
+        for _ in range(_TRIES):
+            with self._gate.snapshot(actor, VERB) as tx:
+                seen = self._changeable(tx, actor, ref, expected_version)
+                embedder = self._embedding.embedder(tx)
+                header = patched_header(_header(seen), wanted, tx.now)
+            content = combined(seen.memcube().content, wanted.content, mode)
+            check_size(content, self._settings.max_content_bytes)
+            text = embedding_text(content, header.metadata)
+            vector = self._embedding.vectors(embedder, [text])[0]
+            change = Change(header, content, vector, embedder, reason)
+            with self._gate.effect(actor, VERB) as tx:
+                record = self._changeable(tx, actor, seen.cube.id, expected_version)
+                if record.cube.version == seen.cube.version:
+                    return self._write(tx, actor, record, change)
+        raise ConflictError("the memory kept changing: read it again, then update it")
+
+    def replace(
+        self, tx: Transaction, actor: Actor, record: Record, draft: Draft, made: tuple[FloatArray, Embedder]
+    ) -> MemCube:
+        """Write a draft over the memory that has its key, inside a running effect.
+
+        Args:
+            tx: The effect.
+            actor: Who acts.
+            record: The memory as it stands.
+            draft: What takes its place; every field of it counts.
+            made: The draft's vector, and what made it.
+        """
+        if draft.parents:
+            raise InvalidInputError("a memory that is replaced by key cannot change its parents")
+        space = self._gate.space_of(tx, record.cube)
+        self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
+        names = Patch.__slots__
+        patch = Patch(**{name: getattr(draft, name) for name in names})  # type: ignore[arg-type]
+        header = patched_header(_header(record), patch, tx.now)
+        change = Change(header, draft.content, *made, reason="replaced by key")
+        return self._write(tx, actor, record, change)
+
+    def _changeable(
+        self, tx: Transaction, actor: Actor, ref: Ref, expected_version: int | None
+    ) -> Record:
+        record = self._gate.readable(tx, actor, ref)
+        space = self._gate.space_of(tx, record.cube)
+        self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
+        if expected_version is not None and record.cube.version != expected_version:
+            error = ConflictError(
+                f"memory {record.cube.id} is at version {record.cube.version}, not "
+                f"{expected_version}: read it again, then update it"
+            )
+            raise Refusal(error, "denied", record.cube.id, "expected version")
+        return record
+
+    def _write(self, tx: Transaction, actor: Actor, record: Record, change: Change) -> MemCube:
+        self._embedding.adopt(tx, change.embedder)
+        cube = self._relabelled(tx, actor, record, change.header)
+        number = cube.version + 1
+        cube = replace(cube, version=number, expires=end_of(change.header))
+        version = VersionRow(
+            cube_id=cube.id,
+            version=number,
+            label_id=cube.label_id,
+            recorded_from=tx.now,
+            author_id=self._gate.registry.ensure_principal(tx, actor.principal),
+            action="update",
+            reason=change.reason,
+            header=dump_header(change.header),
+            payload=dump_payload(change.content),
+        )
+        written = Record(cube, version)
+        advance(tx, written)
+        insert_embeddings(tx, [(cube.id, number, change.vector.tobytes())], change.embedder.name)
+        journal.append(tx, cube.realm_id, [cube.id], "update")
+        keys = schema.cube_keys
+        key = tx.connection.scalar(select(keys.c.key).where(keys.c.cube_id == cube.id)) or b""
+        self._gate.note(
+            tx,
+            actor,
+            VERB,
+            subject=cube.id,
+            data={
+                "space": cube.space_id,
+                "version": number,
+                "commitment": commitment(key, version.content_hash),
+            },
+        )
+        return written.memcube()
+
+    def _relabelled(
+        self, tx: Transaction, actor: Actor, record: Record, header: Header
+    ) -> CubeRow:
+        """Give the memory the label of its new header; a wider one needs SHARE."""
+        row = record.cube
+        before = self._labeller.own(tx, row)
+        space = self._gate.space_of(tx, record.cube)
+        sensitivity = before.sensitivity if header.sensitivity is None else int(header.sensitivity)
+        after = own_atom(space, sensitivity, header.access, header.purposes, cube=before.cube)
+        if after == before:
+            return row
+        if not is_at_least_as_narrow(Label.of([after]), Label.of([before])):
+            self._gate.require(tx, actor, Action.SHARE, space, cube=row.id)
+        return self._labeller.relabel(tx, row, after)
+
+
+def _header(record: Record) -> Header:
+    return Header.model_validate_json(record.version.header)

@@ -1,0 +1,24 @@
+"""How hits are ranked: the weights of the blend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """The weights of the ranking. The defaults were measured on LoCoMo's dev half.
+
+    Args:
+        dense: Weight of the cosine between question and memory.
+        bm25: Weight of BM25, as a share of the most that the question's terms could give.
+        dense_window: Of the dense part, the share that the ±1 neighbours in a conversation give.
+        bm25_window: The same of the lexical part.
+        speaker: Added where the question names the memory's speaker.
+    """
+
+    dense: float = 0.5
+    bm25: float = 0.5
+    dense_window: float = 0.5
+    bm25_window: float = 0.4
+    speaker: float = 0.1

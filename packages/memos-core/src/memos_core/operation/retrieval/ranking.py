@@ -1,0 +1,245 @@
+"""Ranking: exact scores over the eligible rows, and over nothing else.
+
+Document frequencies, mean lengths and windows are computed from the rows that the caller may see, so
+a memory that the caller may not read cannot move a score by one bit. A row's cosine does not depend
+on where the row lies (`np.vecdot` works row by row; a blocked matrix product would not promise it).
+
+The two parts are on fixed scales, so scores mean the same in every search: the cosine itself, and
+BM25 divided by the most that the question's terms could reach.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from memos_core.infrastructure.index.analysis import words
+from memos_core.infrastructure.index.entry import BoolArray, FloatArray, IntArray
+from memos_core.infrastructure.index.page import PageView
+from memos_core.operation.retrieval.options import SearchOptions
+
+K1: Final = 1.2
+B: Final = 0.75
+TURN_GAP_US: Final = 3_600_000_000
+"""Turns further apart than an hour (in microseconds) are not one conversation."""
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The eligible rows of one page.
+
+    Args:
+        view: The page's snapshot.
+        mask: bool (count,), which rows of the page are eligible.
+        rows: int64 (m,), the same rows in the order of the conversation.
+    """
+
+    view: PageView
+    mask: BoolArray
+    rows: IntArray
+
+    def column(self, name: str) -> Any:
+        """Return one column of the eligible rows, (m,)."""
+        return self.view.columns[name][self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One memory with its score and the parts of it."""
+
+    cube_id: str
+    version: int
+    label_id: str
+    score: float
+    why: dict[str, float]
+
+
+def mentioned_speakers(question: str, candidates: Sequence[Candidates]) -> dict[str, frozenset[str]]:
+    """Find which speakers of eligible memories a question names.
+
+    Returns:
+        A mapping from the words of a name, as written in the question, to the speakers meant.
+    """
+    asked = words(question)
+    found: dict[str, set[str]] = {}
+    for each in candidates:
+        for code in np.unique(each.column("speaker")):
+            speaker = each.view.speakers[code] if code >= 0 else ""
+            name = words(speaker.rpartition(":")[2])
+            if name and _contains(asked, name):
+                found.setdefault(" ".join(name), set()).add(speaker)
+    return {name: frozenset(speakers) for name, speakers in found.items()}
+
+
+def without_names(question: str, names: Sequence[str]) -> str:
+    """Take speakers' names out of a question, for the dense part: every turn has a speaker.
+
+    >>> without_names("When did Maya's sister visit?", ["maya"])
+    'When did sister visit?'
+    """
+    stripped = question
+    for name in names:
+        pattern = r"\W+".join(re.escape(word) for word in name.split())
+        stripped = re.sub(rf"\b{pattern}(?:['’]s)?(?!\w)", " ", stripped, flags=re.IGNORECASE)
+    stripped = re.sub(r"\s+", " ", stripped).strip()
+    return stripped if words(stripped) else question
+
+
+def rank(
+    candidates: Sequence[Candidates],
+    *,
+    terms: Sequence[str],
+    vector: FloatArray,
+    speakers: frozenset[str],
+    options: SearchOptions,
+    k: int,
+) -> list[Ranked]:
+    """Score every eligible row and return the best.
+
+    Args:
+        candidates: The eligible rows, page by page.
+        terms: The question's terms.
+        vector: float32 (d,), the question's vector, unit length.
+        speakers: The speakers that the question names.
+        options: The weights.
+        k: How many to return at most.
+
+    Returns:
+        At most k memories, best first; ties by recency, then id.
+    """
+    lexical = _Lexical.of(candidates, sorted(set(terms)))
+    found: list[Ranked] = []
+    for each in candidates:
+        if len(each.rows):
+            found += _rank_page(each, lexical, vector, speakers, options, k)
+    found.sort(key=lambda ranked: (-ranked.score, ranked.cube_id))
+    return found[:k]
+
+
+def _rank_page(
+    each: Candidates,
+    lexical: _Lexical,
+    vector: FloatArray,
+    speakers: frozenset[str],
+    options: SearchOptions,
+    k: int,
+) -> list[Ranked]:
+    joined = _joined(each)
+    cosine = _cosine(each, vector)
+    bm25 = lexical.score(each)
+    parts = {
+        "dense": options.dense * _blend(cosine, joined, options.dense_window),
+        "bm25": options.bm25 * _blend(bm25, joined, options.bm25_window),
+    }
+    if speakers and options.speaker:
+        codes = [code for code, name in enumerate(each.view.speakers) if name in speakers]
+        parts["speaker"] = options.speaker * np.isin(each.column("speaker"), codes)
+    total = np.round(np.sum(list(parts.values()), axis=0), 9)
+    top = _top(total, each.column("when"), k)
+    view = each.view
+    return [
+        Ranked(
+            view.ids[row],
+            view.versions[row],
+            view.labels[view.columns["label"][row]],
+            float(total[place]),
+            {name: round(float(part[place]), 9) for name, part in parts.items()},
+        )
+        for place, row in zip(top, each.rows[top], strict=True)
+    ]
+
+
+def _top(total: Scores, when: IntArray, k: int) -> IntArray:
+    """Return the places of the k best, best first, ties by recency."""
+    places = np.arange(len(total))
+    if len(total) > k:  # keep all that tie with the k-th, then order exactly
+        floor = np.partition(total, len(total) - k)[len(total) - k]
+        places = np.flatnonzero(total >= floor)
+    order = np.lexsort((-when[places], -total[places]))
+    best: IntArray = places[order][:k]
+    return best
+
+
+def _cosine(each: Candidates, vector: FloatArray) -> Scores:
+    vectors = each.view.vectors
+    if len(each.rows) * 3 < each.view.count:
+        scores = np.vecdot(vectors[each.rows], vector)
+    else:
+        scores = np.vecdot(vectors, vector)[each.rows]
+    return scores.astype(np.float64)
+
+
+def _joined(each: Candidates) -> BoolArray:
+    """Say which neighbouring rows are turns of one conversation, as bool (m - 1,)."""
+    space, speaker, when = (each.column(name) for name in ("space", "speaker", "when"))
+    joined: BoolArray = (
+        (space[1:] == space[:-1])
+        & (speaker[1:] >= 0)
+        & (speaker[:-1] >= 0)
+        & (when[1:] - when[:-1] <= TURN_GAP_US)
+    )
+    return joined
+
+
+def _blend(scores: Scores, joined: BoolArray, share: float) -> Scores:
+    """Mix a row's score with the mean over itself and its neighbours in the conversation."""
+    if not share or not joined.any():
+        return scores
+    window = scores.copy()
+    size = np.ones(len(scores))
+    window[1:] += scores[:-1] * joined
+    window[:-1] += scores[1:] * joined
+    size[1:] += joined
+    size[:-1] += joined
+    return (1 - share) * scores + share * window / size
+
+
+@dataclass(frozen=True, slots=True)
+class _Lexical:
+    """BM25 (Robertson and Zaragoza, 2009) with the statistics of the eligible rows."""
+
+    weights: dict[str, float]
+    mean_length: float
+    most: float
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidates], terms: Sequence[str]) -> _Lexical:
+        count = sum(len(each.rows) for each in candidates)
+        length = sum(int(each.column("length").sum()) for each in candidates)
+        weights = {}
+        for term in terms:
+            frequency = sum(_frequency(each, term) for each in candidates)
+            if frequency:
+                weights[term] = math.log(1 + (count - frequency + 0.5) / (frequency + 0.5))
+        most = sum(weights.values()) * (K1 + 1)
+        return cls(weights, max(length / count, 1.0) if count else 1.0, most or 1.0)
+
+    def score(self, each: Candidates) -> Scores:
+        """Return BM25 of each eligible row as a share of the most possible, (m,)."""
+        scores = np.zeros(each.view.count)
+        for term, weight in self.weights.items():
+            posting = each.view.posting(term)
+            if posting is not None:
+                rows, counts = posting
+                length = each.view.columns["length"][rows] / self.mean_length
+                scores[rows] += weight * counts * (K1 + 1) / (counts + K1 * (1 - B + B * length))
+        share: Scores = scores[each.rows] / self.most
+        return share
+
+
+def _frequency(each: Candidates, term: str) -> int:
+    posting = each.view.posting(term)
+    return 0 if posting is None else int(each.mask[posting[0]].sum())
+
+
+def _contains(asked: Sequence[str], name: Sequence[str]) -> bool:
+    width = len(name)
+    return any(list(asked[at : at + width]) == list(name) for at in range(len(asked) - width + 1))

@@ -1,0 +1,341 @@
+"""Recall: search, listing, get and history.
+
+A search takes a snapshot, scores the eligible rows of the realms that the session touches, and then
+commits its read: in one transaction it reads epoch, label, version, state and expiry of every hit
+again, takes the content and writes the ledger's entry. If anything moved, the search is done again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from pydantic import JsonValue
+from sqlalchemy import select
+
+from memos_core.cube import MemCube, Version
+from memos_core.errors import InvalidInputError, NotFoundError
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.governance.decision import Action, Rights, decide_space
+from memos_core.infrastructure.governance.names import is_personal, realm_of
+from memos_core.infrastructure.governance.registry import AccessView
+from memos_core.infrastructure.index.analysis import Analyzer
+from memos_core.infrastructure.index.entry import FloatArray
+from memos_core.infrastructure.index.follower import Follower
+from memos_core.infrastructure.index.page import PageView
+from memos_core.infrastructure.ledger import Outcome
+from memos_core.infrastructure.vault import journal, schema
+from memos_core.infrastructure.vault.records import Damage, Record, fetch, fetch_versions
+from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.operation.embedding import Embedding
+from memos_core.operation.gate import Gate, Ref, Refusal
+from memos_core.operation.retrieval.eligibility import Scope, eligible
+from memos_core.operation.retrieval.options import SearchOptions
+from memos_core.operation.retrieval.ranking import (
+    Candidates,
+    Ranked,
+    mentioned_speakers,
+    rank,
+    without_names,
+)
+from memos_core.results import Hit, Hits, Page
+from memos_core.settings import Settings
+
+_TRIES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A search, checked."""
+
+    text: str
+    k: int
+    budget_tokens: int | None
+    min_score: float | None
+    options: SearchOptions
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """The eligible rows of every page that a request touches, and under which rights."""
+
+    access: AccessView
+    candidates: tuple[Candidates, ...]
+    damaged: tuple[str, ...]
+    embed: Callable[[str], FloatArray] | None
+
+
+class Recall:
+    """Reads memories for those who may.
+
+    Args:
+        gate: Decides and records.
+        follower: Brings pages up to date.
+        embedding: Makes the question's vector.
+        analyzer: Makes the question's terms.
+        settings: Limits.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        follower: Follower,
+        embedding: Embedding,
+        analyzer: Analyzer,
+        settings: Settings,
+    ) -> None:
+        self._gate = gate
+        self._follower = follower
+        self._embedding = embedding
+        self._analyzer = analyzer
+        self._settings = settings
+
+    def search(self, scope: Scope, question: Question) -> Hits:
+        """Find the memories that answer a question, best first."""
+        for attempt in range(_TRIES):
+            snapshot = self._snapshot(scope)
+            ranked = self._rank(snapshot, question)
+            hits = self._commit(scope, snapshot, ranked, question, last=attempt == _TRIES - 1)
+            if hits is not None:
+                return hits
+        raise AssertionError("the last attempt always answers")
+
+    def listing(self, scope: Scope, limit: int, cursor: str | None) -> Page[MemCube]:
+        """List memories in the order in which they were recorded."""
+        after = _read_cursor(cursor)
+        for attempt in range(_TRIES):
+            snapshot = self._snapshot(scope)
+            rows = _listed(snapshot.candidates, after, limit + 1)
+            chosen = [ranked for _place, ranked in rows[:limit]]
+            last = attempt == _TRIES - 1
+            records = self._commit_records(scope, "memos.get_all", snapshot, chosen, last=last)
+            if records is not None:
+                more = len(rows) > limit
+                next_cursor = _write_cursor(rows[limit - 1][0]) if more else None
+                cubes = tuple(r.memcube() for r in records if isinstance(r, Record))
+                return Page(cubes, next_cursor)
+        raise AssertionError("the last attempt always answers")
+
+    def get(self, actor: Actor, ref: Ref, version: int | None) -> MemCube:
+        """Return one memory, as it is or as one of its versions."""
+        with self._gate.effect(actor, "memos.get", durable=False) as tx:
+            record = self._gate.readable(tx, actor, ref)
+            if version is not None and version != record.cube.version:
+                record = self._version(tx, actor, record, version)
+            data: dict[str, JsonValue] = {"version": record.version.version}
+            self._gate.note(tx, actor, "memos.get", subject=record.cube.id, data=data)
+            return record.memcube()
+
+    def history(self, actor: Actor, ref: Ref) -> list[Version]:
+        """Return the versions of a memory that the actor may read, oldest first."""
+        with self._gate.effect(actor, "memos.history", durable=False) as tx:
+            record = self._gate.readable(tx, actor, ref)
+            versions = self._readable_versions(tx, actor, record)
+            authors = self._gate.registry.principal_names(
+                tx, [each.version.author_id for each in versions]
+            )
+            self._gate.note(tx, actor, "memos.history", subject=record.cube.id)
+            return [
+                each.listed(authors.get(each.version.author_id, each.version.author_id))
+                for each in versions
+            ]
+
+    def _version(self, tx: Transaction, actor: Actor, record: Record, number: int) -> Record:
+        for each in self._readable_versions(tx, actor, record):
+            if each.version.version == number:
+                return each
+        error = NotFoundError(f"no version {number} of {record.cube.id} that you may read")
+        raise Refusal(error, "not_found", record.cube.id)
+
+    def _readable_versions(self, tx: Transaction, actor: Actor, record: Record) -> list[Record]:
+        """A version counts under the label that it had then and the memory's label now."""
+        versions = [each for each, _until in fetch_versions(tx, record.cube)]
+        labels = [each.version.label_id for each in versions]
+        allowed = self._gate.access(tx, actor).may_read(tx, self._gate.registry, labels)
+        return [each for each, may in zip(versions, allowed, strict=True) if may]
+
+    def _snapshot(self, scope: Scope) -> _Snapshot:
+        with self._gate.vault.read() as tx:
+            access = self._gate.access(tx, scope.actor)
+            if tx.embedder is None:  # nothing was ever written
+                return _Snapshot(access, (), (), None)
+            embedder = self._embedding.embedder(tx)
+            candidates: list[Candidates] = []
+            damaged: list[str] = []
+            for realm_id, seq in self._realms(tx, access.rights, scope):
+                view = self._follower.follow(tx, realm_id, seq, embedder.name, embedder.dims)
+                allowed = access.may_read(tx, self._gate.registry, list(view.labels))
+                mask = eligible(view, allowed, scope, tx.now)
+                candidates.append(Candidates(view, mask, view.order[mask[view.order]]))
+                damaged += self._damaged(tx, access, view)
+
+        def embed(text: str) -> FloatArray:
+            vector: FloatArray = self._embedding.vectors(embedder, [text])[0]
+            return vector
+
+        return _Snapshot(access, tuple(candidates), tuple(damaged), embed)
+
+    def _damaged(self, tx: Transaction, access: AccessView, view: PageView) -> list[str]:
+        ids = list(view.damaged)
+        known = [each for each in ids if self._gate.registry.has_label(tx, view.damaged[each])]
+        labels = [view.damaged[each] for each in known]
+        allowed = access.may_read(tx, self._gate.registry, labels)
+        return [each for each, may in zip(known, allowed, strict=True) if may]
+
+    def _realms(self, tx: Transaction, rights: Rights, scope: Scope) -> list[tuple[str, int]]:
+        """List the realms that a request touches, each with its journal's last number."""
+        subtrees, everything, single = rights.reach()
+        names = {realm_of(path) for path in subtrees}
+        if single:
+            cubes, realms = schema.cubes, schema.realms
+            query = (
+                select(realms.c.name)
+                .join_from(cubes, realms, cubes.c.realm_id == realms.c.id)
+                .where(cubes.c.id.in_(single))
+                .distinct()
+            )
+            names |= set(tx.connection.execute(query).scalars())
+        wanted = {realm_of(path) for path in scope.subtrees}
+        if len(wanted) > 1:
+            return []
+        if wanted:
+            name = next(iter(wanted))
+            reached = name in names or (everything and not is_personal(name))
+            found = journal.counters(tx, [name]) if reached else {}
+        elif everything:
+            counters = journal.counters(tx, None)
+            found = {n: c for n, c in counters.items() if n in names or not is_personal(n)}
+        else:
+            found = journal.counters(tx, sorted(names))
+        return [found[name] for name in sorted(found)]
+
+    def _rank(self, snapshot: _Snapshot, question: Question) -> list[Ranked]:
+        if snapshot.embed is None or not any(len(each.rows) for each in snapshot.candidates):
+            return []
+        named = mentioned_speakers(question.text, snapshot.candidates)
+        ranked = rank(
+            snapshot.candidates,
+            terms=self._analyzer.terms(question.text),
+            vector=snapshot.embed(without_names(question.text, list(named))),
+            speakers=frozenset().union(*named.values()),
+            options=question.options,
+            k=question.k,
+        )
+        if question.min_score is None:
+            return ranked
+        return [each for each in ranked if each.score >= question.min_score]
+
+    def _commit(
+        self,
+        scope: Scope,
+        snapshot: _Snapshot,
+        ranked: list[Ranked],
+        question: Question,
+        *,
+        last: bool,
+    ) -> Hits | None:
+        records = self._commit_records(scope, "memos.search", snapshot, ranked, last=last)
+        if records is None:
+            return None
+        hits: list[Hit] = []
+        damaged = list(snapshot.damaged)
+        left = question.budget_tokens
+        for each, record in zip(ranked, records, strict=True):
+            if isinstance(record, Damage):
+                damaged.append(record.cube.id)
+            if not isinstance(record, Record):
+                continue
+            cube = record.memcube()
+            if left is not None:
+                cost = self._settings.count_tokens(cube.text)
+                if cost > left:
+                    continue
+                left -= cost
+            hits.append(Hit(cube, each.score, each.why))
+        warnings = [f"memory {each} is damaged on disk and withheld" for each in sorted(set(damaged))]
+        return Hits(hits, warnings=warnings)
+
+    def _commit_records(
+        self, scope: Scope, verb: str, snapshot: _Snapshot, ranked: Sequence[Ranked], *, last: bool
+    ) -> list[Record | Damage | None] | None:
+        """Read every hit again and write the entry; None asks for another attempt.
+
+        On the last attempt, hits that moved meanwhile are left out instead.
+        """
+        with self._gate.effect(scope.actor, verb, durable=False) as tx:
+            good = snapshot.access.is_good(tx.epoch, tx.now)
+            if not good and not last:
+                return None
+            found = fetch(tx, [each.cube_id for each in ranked]) if good else {}
+            records = [_still(found.get(each.cube_id), each, tx.now) for each in ranked]
+            if None in records and not last:
+                return None
+            outcome, data = self._entry(tx, scope, snapshot, [r.cube.id for r in records if r])
+            self._gate.note(tx, scope.actor, verb, outcome, data=data)
+            return records
+
+    def _entry(
+        self, tx: Transaction, scope: Scope, snapshot: _Snapshot, ids: list[str]
+    ) -> tuple[Outcome, dict[str, JsonValue]]:
+        data: dict[str, JsonValue] = {"cubes": list(ids)}
+        outcome: Outcome = "allowed"
+        if scope.space is not None:
+            space = self._gate.registry.find_space(tx, scope.space)
+            data["space"] = None if space is None else space.id
+            decision = decide_space(
+                snapshot.access.rights,
+                Action.READ,
+                scope.space,
+                purpose=scope.actor.purpose,
+                now=tx.now,
+            )
+            if not ids and not (decision.allowed and scope.actor.reaches(scope.space)):
+                outcome = "denied"
+        return outcome, data
+
+
+def _still(found: Record | Damage | None, ranked: Ranked, now: int) -> Record | Damage | None:
+    """Return the record if it is still what was scored."""
+    if found is None or isinstance(found, Damage):
+        return found
+    cube = found.cube
+    same = cube.version == ranked.version and cube.label_id == ranked.label_id
+    return found if same and (cube.expires is None or cube.expires > now) else None
+
+
+def _listed(
+    candidates: Sequence[Candidates], after: tuple[int, str], limit: int
+) -> list[tuple[tuple[int, str], Ranked]]:
+    """List at least `limit` eligible rows, if there are, in the order in which they were recorded."""
+    found = []
+    for each in candidates:
+        view = each.view
+        created = view.columns["created"]
+        rows = each.rows[created[each.rows] >= after[0]]
+        if len(rows) > limit + 1:  # one more may be the cursor's own row
+            rows = rows[created[rows] <= np.partition(created[rows], limit)[limit]]
+        for row in rows:
+            place = (int(created[row]), view.ids[row])
+            if place > after:
+                label = view.labels[view.columns["label"][row]]
+                found.append((place, Ranked(view.ids[row], view.versions[row], label, 0.0, {})))
+    found.sort(key=lambda item: item[0])
+    return found
+
+
+def _write_cursor(place: tuple[int, str]) -> str:
+    return base64.urlsafe_b64encode(f"{place[0]}:{place[1]}".encode()).decode("ascii")
+
+
+def _read_cursor(cursor: str | None) -> tuple[int, str]:
+    if cursor is None:
+        return (int(np.iinfo(np.int64).min), "")
+    try:
+        created, cube_id = base64.urlsafe_b64decode(cursor.encode("ascii")).decode().split(":")
+        return (int(created), cube_id)
+    except (ValueError, binascii.Error) as error:
+        raise InvalidInputError("malformed cursor: pass the one of the last page, unchanged") from error

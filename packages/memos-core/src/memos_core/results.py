@@ -1,0 +1,110 @@
+"""What the verbs give back: hits with their reasons, pages of a listing, reports of forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar, overload
+
+from memos_core.cube import CubeId, MemCube
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One memory that a search found.
+
+    Args:
+        cube: The memory.
+        score: The sum of `why`; comparable within one search only.
+        why: What each part of the ranking gave, e.g. `{"dense": 0.4, "bm25": 0.3}`.
+    """
+
+    cube: MemCube
+    score: float
+    why: Mapping[str, float]
+
+    @property
+    def text(self) -> str:
+        """The memory as plain text."""
+        return self.cube.text
+
+    @property
+    def id(self) -> CubeId:
+        """The memory's id."""
+        return self.cube.id
+
+
+class Hits(Sequence[Hit]):
+    """The hits of a search, best first.
+
+    Args:
+        items: The hits.
+        warnings: What the caller must know, such as memories withheld because bytes are damaged.
+    """
+
+    __slots__ = ("_items", "warnings")
+
+    def __init__(self, items: Sequence[Hit] = (), *, warnings: Sequence[str] = ()) -> None:
+        self._items = tuple(items)
+        self.warnings = tuple(warnings)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Hits: ...
+    def __getitem__(self, index: int | slice) -> Hit | Hits:
+        if isinstance(index, slice):
+            return Hits(self._items[index], warnings=self.warnings)
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._items)
+
+    def __repr__(self) -> str:
+        return f"Hits({[hit.text for hit in self._items]!r})"
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the hits, best first."""
+        return [hit.text for hit in self._items]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing.
+
+    Args:
+        items: What is on this page.
+        cursor: Pass it to the same call for the next page; None on the last.
+    """
+
+    items: tuple[T, ...]
+    cursor: str | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetReport:
+    """What `forget` removed, and whether its bytes are gone.
+
+    Args:
+        forgotten: The memories that were named.
+        derived: The memories that were derived from them and went with them.
+        status: `erased` where the database's bytes are gone, else `pending`.
+        pending: What still holds bytes, and why.
+    """
+
+    forgotten: tuple[CubeId, ...]
+    derived: tuple[CubeId, ...]
+    status: Literal["pending", "erased"]
+    pending: tuple[str, ...] = ()

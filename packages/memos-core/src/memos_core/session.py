@@ -1,0 +1,334 @@
+"""Session: a principal at work in a space, for a purpose. It is the only door to memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from memos_core.clock import require_aware
+from memos_core.content import Content
+from memos_core.cube import CubeId, MemCube, Sensitivity, Version
+from memos_core.draft import Draft, Key, Patch
+from memos_core.errors import InvalidInputError
+from memos_core.filters import Filter, parse_filter
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.governance.decision import Action
+from memos_core.infrastructure.governance.grants import Grant, GrantId
+from memos_core.infrastructure.governance.names import check_space
+from memos_core.interface.context import MemoryContext, assemble
+from memos_core.operation.engine import Engine
+from memos_core.operation.gate import check_ref
+from memos_core.operation.governing import GrantRequest
+from memos_core.operation.lifecycle.adding import OnKey
+from memos_core.operation.lifecycle.patching import Mode
+from memos_core.operation.retrieval.eligibility import Scope
+from memos_core.operation.retrieval.options import SearchOptions
+from memos_core.operation.retrieval.recall import Question
+from memos_core.results import ForgetReport, Hits, Page
+
+Ref = CubeId | Key
+
+
+class Session:
+    """A principal at work. Get one from `MemOS.session`.
+
+    Every verb is decided for this principal, in this space, for this purpose, and leaves an entry in
+    the ledger. What the principal may not read answers exactly like what is not there.
+
+    Example:
+        >>> from memos_core.testing import temporary_memos
+        >>> with temporary_memos() as memos:
+        ...     alice = memos.session("user:alice")
+        ...     _ = alice.add("I am allergic to peanuts.")
+        ...     alice.search("peanuts")[0].text
+        'I am allergic to peanuts.'
+    """
+
+    def __init__(self, engine: Engine, actor: Actor) -> None:
+        self._engine = engine
+        self._actor = actor
+
+    @property
+    def principal(self) -> str:
+        """Who acts."""
+        return self._actor.principal
+
+    @property
+    def space(self) -> str:
+        """Where memories go if no space is named."""
+        return self._actor.home
+
+    @property
+    def purpose(self) -> str:
+        """What the session is for."""
+        return self._actor.purpose
+
+    def __repr__(self) -> str:
+        return f"Session({self.principal!r}, space={self.space!r}, purpose={self.purpose!r})"
+
+    def add(self, content: Content | Draft, /, **fields: Any) -> MemCube:
+        """Add one memory.
+
+        Args:
+            content: Text, a `Message`, a `Document`, a JSON value, or a `Draft`.
+            **fields: Any field of `Draft`, such as `key`, `space`, `speaker`, `occurred_at`,
+                `expires`, `tags`, `metadata`, `sensitivity`, `access`, `parents`.
+
+        Returns:
+            The memory as it was recorded.
+
+        Raises:
+            InvalidInputError: The content or a field is malformed.
+            DeniedError: The principal may not write there.
+            ConflictError: The key is taken in that space.
+
+        Example:
+            >>> from memos_core.testing import temporary_memos
+            >>> with temporary_memos() as memos:
+            ...     memos.session("user:alice").add("Tea, no milk.", tags={"taste"}).version
+            1
+        """
+        return self._engine.adder.add(self._actor, [Draft.of(content, fields)], "error")[0]
+
+    def add_many(
+        self, drafts: Iterable[Content | Draft], *, on_key: OnKey = "error"
+    ) -> list[MemCube]:
+        """Add many memories in one transaction: all or none.
+
+        Args:
+            drafts: Drafts, or plain contents.
+            on_key: Where a key is taken: `error`, `skip` (keep what is there), or `replace` (write a
+                new version of it).
+
+        Returns:
+            One memory per draft, in order.
+
+        Raises:
+            InvalidInputError: A draft is malformed; nothing was written.
+            DeniedError: One of the spaces may not be written; nothing was.
+            ConflictError: A key is taken, under `on_key="error"`.
+        """
+        checked = [Draft.of(draft, {}) for draft in drafts]
+        return self._engine.adder.add(self._actor, checked, on_key)
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        where: Filter | None = None,
+        space: str | None = None,
+        budget_tokens: int | None = None,
+        min_score: float | None = None,
+        options: SearchOptions | None = None,
+    ) -> Hits:
+        """Find the memories that answer a question, among all that the principal may read.
+
+        Args:
+            query: The question, as it was asked.
+            k: The most hits to return.
+            where: A filter, such as `{"tags": "travel"}`; see `memos_core.filters`.
+            space: Only this subtree.
+            budget_tokens: Leave out hits whose text would go over this, best first.
+            min_score: Leave out hits below this score.
+            options: The weights of the ranking.
+
+        Returns:
+            The hits, best first, each with its score and why.
+
+        Raises:
+            InvalidInputError: The query is empty, or `k`, the filter or the space is malformed.
+            EmbedderError: The vault's embedder is not to be had.
+        """
+        if not isinstance(query, str) or not query.strip():
+            raise InvalidInputError("the query is empty: ask something, or use get_all to list")
+        most = self._engine.settings.max_k
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
+            raise InvalidInputError(f"k is between 1 and {most}, not {k!r}")
+        if budget_tokens is not None and budget_tokens < 0:
+            raise InvalidInputError("budget_tokens is not negative")
+        question = Question(query, k, budget_tokens, min_score, options or SearchOptions())
+        return self._engine.recall.search(self._scope(where, space), question)
+
+    def get(self, ref: Ref, *, version: int | None = None) -> MemCube:
+        """Return one memory.
+
+        Args:
+            ref: Its id, or a `Key`.
+            version: An earlier version instead of the present one.
+
+        Raises:
+            NotFoundError: There is none that the principal may read.
+        """
+        return self._engine.recall.get(self._actor, check_ref(ref), version)
+
+    def get_all(
+        self,
+        *,
+        where: Filter | None = None,
+        space: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[MemCube]:
+        """List memories in the order in which they were recorded.
+
+        Args:
+            where: A filter.
+            space: Only this subtree.
+            limit: The most memories on a page.
+            cursor: The `cursor` of the page before.
+
+        Raises:
+            InvalidInputError: The filter, the space, the limit or the cursor is malformed.
+        """
+        most = self._engine.settings.max_k
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
+            raise InvalidInputError(f"limit is between 1 and {most}, not {limit!r}")
+        return self._engine.recall.listing(self._scope(where, space), limit, cursor)
+
+    def update(
+        self,
+        ref: Ref,
+        content: Content | Patch,
+        *,
+        expected_version: int | None = None,
+        mode: Mode = "overwrite",
+        reason: str = "",
+    ) -> MemCube:
+        """Change a memory; the change is a new version and the old one stays in its history.
+
+        Args:
+            ref: Its id, or a `Key`.
+            content: The new content, or a `Patch` of content and header fields.
+            expected_version: Refuse if the memory is not at this version.
+            mode: `overwrite`, `append` or `merge` the content.
+            reason: Why, for the history.
+
+        Raises:
+            NotFoundError: There is none that the principal may read.
+            DeniedError: It may be read and not changed, or it would become readable to more.
+            ConflictError: It is not at `expected_version`.
+        """
+        patch = content if isinstance(content, Patch) else Patch(content)
+        return self._engine.updater.update(
+            self._actor,
+            check_ref(ref),
+            patch,
+            expected_version=expected_version,
+            mode=mode,
+            reason=reason,
+        )
+
+    def forget(self, refs: Ref | Sequence[Ref], *, reason: str = "") -> ForgetReport:
+        """Remove memories, and everything derived from them, from every read that begins later.
+
+        Args:
+            refs: Ids or `Key`s; there is no way to say "all".
+            reason: Why, for the tombstone.
+
+        Returns:
+            What went, and whether its bytes are gone from the database and its log.
+
+        Raises:
+            InvalidInputError: Nothing is named.
+            NotFoundError: One of them is not there or not readable; nothing was removed.
+            DeniedError: One of them may be read and not changed; nothing was removed.
+        """
+        several = [refs] if isinstance(refs, str | Key) else list(refs)
+        checked = [check_ref(ref) for ref in several]
+        return self._engine.forgetter.forget(self._actor, checked, reason)
+
+    def history(self, ref: Ref) -> list[Version]:
+        """Return the versions of a memory, oldest first.
+
+        Raises:
+            NotFoundError: There is none that the principal may read.
+        """
+        return self._engine.recall.history(self._actor, check_ref(ref))
+
+    def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
+        """Recall for a prompt: a fenced block of memories under a token budget.
+
+        Args:
+            query: What the prompt is about.
+            budget_tokens: What the block may cost; it never costs more.
+            k: How many memories to consider.
+
+        Returns:
+            The block, what is in it and why, and what was left out.
+        """
+        if budget_tokens < 0:
+            raise InvalidInputError("budget_tokens is not negative")
+        return assemble(
+            self.search(query, k=k),
+            budget_tokens=budget_tokens,
+            count_tokens=self._engine.settings.count_tokens,
+            nonce=self._engine.gate.vault.entropy.token(8).hex(),
+        )
+
+    def grant(
+        self,
+        to: str,
+        actions: str | Action | Iterable[str | Action],
+        *,
+        on: str | CubeId,
+        purposes: Iterable[str] = ("assist",),
+        until: datetime | None = None,
+    ) -> Grant:
+        """Give somebody a right on a space and what lies under it, or on one memory.
+
+        Args:
+            to: A principal or a group.
+            actions: `read`, `write`, `derive`, `share`, `govern`; one or several.
+            on: A space, a memory's id, or `*` for every shared space.
+            purposes: For which purposes; `("*",)` for every one.
+            until: When it ends.
+
+        Raises:
+            DeniedError: The principal does not govern it.
+            NotFoundError: There is no such memory that the principal may read.
+        """
+        if not isinstance(on, str) or not on:
+            raise InvalidInputError("`on` is a space, a memory's id, or '*' for every shared space")
+        request = GrantRequest(to, actions, on, purposes, until)
+        return self._engine.governing.grant(self._actor, request)
+
+    def revoke(self, grant: Grant | GrantId) -> None:
+        """Take a right back; it stops counting, in every process, when this returns.
+
+        Raises:
+            NotFoundError: There is no such grant that the principal may revoke.
+        """
+        grant_id = grant.id if isinstance(grant, Grant) else grant
+        self._engine.governing.revoke(self._actor, grant_id)
+
+    def add_member(self, group: str, member: str) -> None:
+        """Put a principal or a group into a group.
+
+        Raises:
+            DeniedError: The principal does not govern the vault.
+            ConflictError: The group would contain itself.
+        """
+        self._engine.governing.join(self._actor, group, member)
+
+    def remove_member(self, group: str, member: str) -> None:
+        """Take a principal or a group out of a group.
+
+        Raises:
+            DeniedError: The principal does not govern the vault.
+        """
+        self._engine.governing.leave(self._actor, group, member)
+
+    def set_clearance(self, principal: str, level: Sensitivity | str) -> None:
+        """Set how sensitive a memory somebody may read in shared spaces.
+
+        Raises:
+            DeniedError: The principal does not govern the vault.
+        """
+        self._engine.governing.set_clearance(self._actor, principal, Sensitivity.parse(level))
+
+    def _scope(self, where: Filter | None, space: str | None) -> Scope:
+        if space is not None:
+            check_space(space)
+        return Scope(self._actor, space, parse_filter(where))

@@ -1,0 +1,50 @@
+"""Settings: small values with their units in their names, and nothing read from the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_WORD: Final = re.compile(r"\w+|[^\w\s]")
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate, on the high side, how many tokens a model makes of `text`.
+
+    The larger of a quarter of its UTF-8 bytes and four thirds of its words and signs, rounded up:
+    sub-word tokenizers of current models stay at or under this on prose. Pass a model's own
+    tokenizer in `Settings.count_tokens` where the budget must be exact.
+
+    >>> estimate_tokens("I am allergic to peanuts.")
+    8
+    """
+    pieces = len(_WORD.findall(text))
+    return max(-(-len(text.encode("utf-8", "surrogatepass")) // 4), -(-pieces * 4 // 3))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a vault is run in this process.
+
+    Args:
+        owner: The principal that governs a new vault's shared spaces; used at creation only.
+        max_content_bytes: The longest content, as UTF-8 JSON.
+        max_k: The most hits that one search returns.
+        page_budget_bytes: Memory for index pages; the least useful are dropped beyond it.
+        checkpoint_bytes: Size of SQLite's write-ahead log at which it is folded into the database.
+        busy_timeout_s: How long a writer waits for its turn before `BusyError`.
+        durable_effects: Flush each effect to the disk before it is acknowledged. Off is for
+            throw-away vaults and for measuring what the flush costs.
+        count_tokens: Counts the tokens of a text, for budgets.
+    """
+
+    owner: str = "user:owner"
+    max_content_bytes: int = 1_000_000
+    max_k: int = 1_000
+    page_budget_bytes: int = 1_000_000_000
+    checkpoint_bytes: int = 16_000_000
+    busy_timeout_s: float = 30.0
+    durable_effects: bool = True
+    count_tokens: Callable[[str], int] = estimate_tokens

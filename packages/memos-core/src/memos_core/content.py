@@ -168,7 +168,7 @@ def revive(value: JsonValue, form: Format) -> Content:
 def to_json_value(content: Content) -> JsonValue:
     """Turn content into the JSON value that is stored."""
     if isinstance(content, Message | Document):
-        dumped: JsonValue = content.model_dump(mode="json", exclude_defaults=True)
+        dumped: JsonValue = content.model_dump(mode="json")
         return dumped
     return content
 

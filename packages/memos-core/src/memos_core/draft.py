@@ -1,4 +1,4 @@
-"""What a caller hands in: a `Draft` of a new memory, a `Patch` of an old one, a `Key` to find one."""
+"""What a caller hands in: a `Draft` of a new memory, a `Patch` of one, a `Key` to find one."""
 
 from __future__ import annotations
 
@@ -188,7 +188,9 @@ def text_of_checked(content: Content) -> str:
         text = text_of(content)
         json.dumps(to_json_value(content), ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InvalidInputError("the content holds a lone surrogate: it is not valid text") from error
+        raise InvalidInputError(
+            "the content holds a lone surrogate: it is not valid text"
+        ) from error
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"the content is not text, a Message, a Document or JSON: {error}"

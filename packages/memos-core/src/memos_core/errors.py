@@ -1,18 +1,18 @@
 """The errors of MemOS: one tree, and every message says what to do.
 
-    MemosError
-    ├── InvalidInputError      the caller's value is wrong; nothing was written
-    ├── NotFoundError          not there, or not readable: the two are not told apart
-    ├── DeniedError            a write or a verb that the vault does not allow
-    ├── ConflictError          somebody else was first: a stale version, a taken key
-    ├── EmbedderError          no embedder, or not the one that the vault was made with
-    ├── LedgerError            the ledger could not be written, so nothing was done
-    ├── IntegrityError         a proof does not hold: the ledger or a signature
-    └── VaultError             the storage
-        ├── SchemaError        made by a newer MemOS, or not migrated
-        ├── DamagedError       bytes on disk changed: reported, never served
-        ├── BusyError          a lock was not free in time
-        └── FullError          the disk or a quota is full
+MemosError
+├── InvalidInputError      the caller's value is wrong; nothing was written
+├── NotFoundError          not there, or not readable: the two are not told apart
+├── DeniedError            a write or a verb that the vault does not allow
+├── ConflictError          somebody else was first: a stale version, a taken key
+├── EmbedderError          no embedder, or not the one that the vault was made with
+├── LedgerError            the ledger could not be written, so nothing was done
+├── IntegrityError         a proof does not hold: the ledger or a signature
+└── VaultError             the storage
+    ├── SchemaError        made by a newer MemOS, or not migrated
+    ├── DamagedError       bytes on disk changed: reported, never served
+    ├── BusyError          a lock was not free in time
+    └── FullError          the disk or a quota is full
 """
 
 from __future__ import annotations

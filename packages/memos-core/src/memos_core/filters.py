@@ -164,7 +164,7 @@ def _test(name: str, kind: FieldType | None, op: str, value: object) -> Test:
     if op == "$exists":
         if not isinstance(value, bool):
             raise InvalidInputError(f"$exists on {name!r} takes true or false")
-        return Test(name, lambda key: True, negated=not value)
+        return Test(name, _anything, negated=not value)
     known = ", ".join(["$eq", "$ne", *_ORDER, "$in", "$nin", "$exists", "$and", "$or", "$not"])
     raise InvalidInputError(f"unknown operator {op!r} on {name!r}: use one of {known}")
 
@@ -175,6 +175,10 @@ _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "$lt": lambda a, b: bool(a < b),
     "$lte": lambda a, b: bool(a <= b),
 }
+
+
+def _anything(key: TypedKey) -> bool:  # noqa: ARG001 - accepts every value
+    return True
 
 
 def _typed(name: str, kind: FieldType | None, value: object) -> TypedKey:
@@ -195,7 +199,9 @@ def _instant(name: str, value: object) -> datetime:
         try:
             value = datetime.fromisoformat(value)
         except ValueError as error:
-            raise InvalidInputError(f"the filter on {name!r} is not an instant: {value!r}") from error
+            raise InvalidInputError(
+                f"the filter on {name!r} is not an instant: {value!r}"
+            ) from error
     if not isinstance(value, datetime):
         raise InvalidInputError(f"the filter on {name!r} takes an aware datetime, not {value!r}")
     return require_aware(value, f"the filter on {name!r}")

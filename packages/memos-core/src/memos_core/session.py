@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from memos_core.clock import require_aware
 from memos_core.content import Content
 from memos_core.cube import CubeId, MemCube, Sensitivity, Version
 from memos_core.draft import Draft, Key, Patch
@@ -33,8 +32,8 @@ Ref = CubeId | Key
 class Session:
     """A principal at work. Get one from `MemOS.session`.
 
-    Every verb is decided for this principal, in this space, for this purpose, and leaves an entry in
-    the ledger. What the principal may not read answers exactly like what is not there.
+    Every verb is decided for this principal, in this space, for this purpose, and leaves an entry
+    in the ledger. What the principal may not read answers exactly like what is not there.
 
     Example:
         >>> from memos_core.testing import temporary_memos
@@ -98,7 +97,8 @@ class Session:
 
         Args:
             drafts: Drafts, or plain contents.
-            on_key: Where a key is taken: `error`, `skip` (keep what is there), or `replace` (write a
+            on_key: Where a key is taken: `error`, `skip` (keep what is there), or `replace` (write
+            a
                 new version of it).
 
         Returns:

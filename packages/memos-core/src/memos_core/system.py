@@ -54,9 +54,7 @@ class MemOS:
         user:alice
     """
 
-    def __init__(
-        self, vault: Vault, *, embedder: Embedder | None, settings: Settings
-    ) -> None:
+    def __init__(self, vault: Vault, *, embedder: Embedder | None, settings: Settings) -> None:
         self._vault = vault
         self._ledger = Ledger(vault)
         self._acting: ContextVar[Session | None] = ContextVar("memos_acting", default=None)
@@ -109,7 +107,9 @@ class MemOS:
             memos._appoint(owner)
         return memos
 
-    def session(self, principal: str, *, space: str | None = None, purpose: str = "assist") -> Session:
+    def session(
+        self, principal: str, *, space: str | None = None, purpose: str = "assist"
+    ) -> Session:
         """Open a session: who acts, where, what for. Nothing can change it later.
 
         Args:

@@ -29,11 +29,7 @@ from memos_core.infrastructure.vault.vault import CHAINS, Transaction, Vault
 
 Outcome = Literal["allowed", "denied", "not_found"]
 
-_HEAD = (
-    select(schema.chains)
-    .where(schema.chains.c.chain == bindparam("chain"))
-    .with_for_update()
-)
+_HEAD = select(schema.chains).where(schema.chains.c.chain == bindparam("chain")).with_for_update()
 _ADVANCE = (
     update(schema.chains)
     .where(schema.chains.c.chain == bindparam("which"))

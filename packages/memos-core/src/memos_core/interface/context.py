@@ -1,8 +1,8 @@
 """MemoryContext: recalled memories as a fenced block for a prompt. Retrieved memory is data.
 
-The fence bears a nonce that is drawn for each request, so no stored text can close it. Every line of
-a memory is indented; invisible, control and direction-changing characters are taken out. The block
-belongs into a user or tool message, not into the system role.
+The fence bears a nonce that is drawn for each request, so no stored text can close it. Every line
+of a memory is indented; invisible, control and direction-changing characters are taken out. The
+block belongs into a user or tool message, not into the system role.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class MemoryContext:
 
 
 def clean(text: str) -> str:
-    """Take invisible, control and direction-changing characters out of a text.
+    r"""Take invisible, control and direction-changing characters out of a text.
 
     Line ends of every kind become a plain newline; tabs stay.
 
-    >>> clean("pay\\u202e the\\u200b bill\\x07")
+    >>> clean("pay\u202e the\u200b bill\x07")
     'pay the bill'
     """
     text = re.sub("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", text)
@@ -106,7 +106,9 @@ def parse(block: str) -> list[ContextItem]:
             items.append(ContextItem(head[2], head[3], head[4], ""))
         elif line.startswith(_INDENT) and items:
             last = items[-1]
-            text = line[len(_INDENT) :] if last.text == "" else f"{last.text}\n{line[len(_INDENT):]}"
+            text = (
+                line[len(_INDENT) :] if last.text == "" else f"{last.text}\n{line[len(_INDENT) :]}"
+            )
             items[-1] = ContextItem(last.id, last.source, last.time, text)
         else:
             raise ValueError("not a block of memories")

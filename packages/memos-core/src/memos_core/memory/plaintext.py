@@ -73,7 +73,9 @@ class PlaintextIndexer:
         )
 
 
-def _facets(header: Mapping[str, Any], version: int, created: datetime) -> list[tuple[str, TypedKey]]:
+def _facets(
+    header: Mapping[str, Any], version: int, created: datetime
+) -> list[tuple[str, TypedKey]]:
     found: list[tuple[str, TypedKey]] = [
         ("kind", ("s", str(Kind.PLAINTEXT))),
         ("version", ("n", version)),
@@ -82,15 +84,16 @@ def _facets(header: Mapping[str, Any], version: int, created: datetime) -> list[
         ("semantic_type", ("s", header.get("semantic_type", "fact"))),
         ("priority", ("s", header.get("priority", "mid"))),
     ]
-    for name in ("key", "owner", "space", "speaker"):
-        if header.get(name) is not None:
-            found.append((name, ("s", header[name])))
+    texts = ("key", "owner", "space", "speaker")
+    found += [(name, ("s", header[name])) for name in texts if header.get(name) is not None]
     source = header.get("source")
     if source is not None:
         found.append(("source", ("s", source if isinstance(source, str) else source["origin"])))
-    for name in ("occurred_at", "valid_from", "valid_to", "expires"):
-        if header.get(name) is not None:
-            found.append((name, ("t", to_micros(datetime.fromisoformat(header[name])))))
+    found += [
+        (name, ("t", to_micros(datetime.fromisoformat(header[name]))))
+        for name in ("occurred_at", "valid_from", "valid_to", "expires")
+        if header.get(name) is not None
+    ]
     found += [("tags", ("s", tag)) for tag in header.get("tags", ())]
     found += [(path, typed_key(value)) for path, value in flatten(header.get("metadata", {}))]
     return found

@@ -1,0 +1,1 @@
+"""Models that MemOS uses, behind small protocols."""

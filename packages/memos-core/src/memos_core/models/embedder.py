@@ -62,7 +62,9 @@ def unit_rows(vectors: object, dims: int, count: int, name: str) -> Vectors:
         )
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
     if not np.isfinite(array).all() or not (lengths > 0).all():
-        raise EmbedderError(f"the embedder {name} returned a vector with NaN, infinity or only zeros")
+        raise EmbedderError(
+            f"the embedder {name} returned a vector with NaN, infinity or only zeros"
+        )
     return np.ascontiguousarray(array / lengths)
 
 

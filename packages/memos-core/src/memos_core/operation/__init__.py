@@ -1,0 +1,1 @@
+"""What is done with memory: deciding, adding, changing, forgetting, recalling."""

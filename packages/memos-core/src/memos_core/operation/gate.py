@@ -78,7 +78,7 @@ class Gate:
 
     @contextmanager
     def snapshot(self, actor: Actor, verb: str) -> Iterator[Transaction]:
-        """Open a snapshot in which decisions are made; a refusal is recorded before it is raised."""
+        """Open a snapshot to decide in; a refusal is recorded before it is raised."""
         with self._refusals(actor, verb), self.vault.read() as tx:
             yield tx
 
@@ -88,7 +88,9 @@ class Gate:
             yield
         except Refusal as refusal:
             with self.vault.effect() as tx:
-                missing: dict[str, JsonValue] = {"missing": refusal.missing} if refusal.missing else {}
+                missing: dict[str, JsonValue] = (
+                    {"missing": refusal.missing} if refusal.missing else {}
+                )
                 self.note(tx, actor, verb, refusal.outcome, subject=refusal.subject, data=missing)
             raise refusal.error from None
 
@@ -120,7 +122,7 @@ class Gate:
         return Event(verb, principal_id, outcome, actor.purpose, subject, data or {})
 
     def require(
-        self, tx: Transaction, actor: Actor, action: Action, space: str, *, cube: str = ""
+        self, tx: Transaction, actor: Actor, action: Action, space: str, cube: str = ""
     ) -> None:
         """Refuse unless the actor may do this on a space, or on one memory in it.
 
@@ -132,14 +134,10 @@ class Gate:
             error = DeniedError(f"this session is bound to {actor.bound} and cannot reach {space}")
             raise Refusal(error, "denied", cube or None, name)
         rights = self.access(tx, actor).rights
-        decision = decide_space(
-            rights, action, space, cube=cube, purpose=actor.purpose, now=tx.now
-        )
+        decision = decide_space(rights, action, space, cube=cube, purpose=actor.purpose, now=tx.now)
         if not decision.allowed:
             advice = "ask whoever governs it for a grant"
-            raise Refusal(
-                DeniedError(f"{decision.reason}: {advice}"), "denied", cube or None, name
-            )
+            raise Refusal(DeniedError(f"{decision.reason}: {advice}"), "denied", cube or None, name)
 
     def readable(self, tx: Transaction, actor: Actor, ref: Ref) -> Record:
         """Return the memory that a reference names, if the actor may read it.

@@ -11,7 +11,7 @@ from memos_core.clock import require_aware, to_micros
 from memos_core.cube import Sensitivity
 from memos_core.errors import InvalidInputError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.governance.decision import ANY_PURPOSE, ROOT, Action
+from memos_core.infrastructure.governance.decision import ANY_PURPOSE, ROOT, Action, Permission
 from memos_core.infrastructure.governance.grants import Award, Grant, GrantId, Grants
 from memos_core.infrastructure.governance.names import check_principal, check_purpose, check_space
 from memos_core.infrastructure.vault.records import fetch
@@ -89,17 +89,19 @@ class Governing:
             about = self._grants.find(tx, grant_id)
             if about is None:
                 raise self._no_grant(grant_id, None)
-            space, cube_id = about
-            if cube_id is not None:
-                cube = fetch(tx, [cube_id]).get(cube_id)
-                space = ROOT if cube is None else self._gate.space_of(tx, cube.cube)
-            assert space is not None
             try:
-                self._gate.require(tx, actor, Action.GOVERN, space, cube=cube_id or "")
+                self._gate.require(tx, actor, Action.GOVERN, *self._where(tx, about))
             except Refusal:  # whoever may not govern it learns nothing of it
                 raise self._no_grant(grant_id, grant_id) from None
             self._grants.take(tx, grant_id)
             self._gate.note(tx, actor, "memos.revoke", subject=grant_id)
+
+    def _where(self, tx: Transaction, about: Permission) -> tuple[str, str]:
+        """Say on which space, and which memory in it, a grant stands."""
+        if about.cube is None:
+            return about.space or ROOT, ""
+        found = fetch(tx, [about.cube]).get(about.cube)
+        return (ROOT if found is None else self._gate.space_of(tx, found.cube)), about.cube
 
     def join(self, actor: Actor, group: str, member: str) -> None:
         """Put a principal or a group into a group."""

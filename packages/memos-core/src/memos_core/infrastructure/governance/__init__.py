@@ -1,0 +1,1 @@
+"""MemGovernance: names, labels, decisions, grants."""

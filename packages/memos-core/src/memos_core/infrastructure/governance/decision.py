@@ -1,7 +1,7 @@
 """The decision: may this principal do this, with this, for this purpose, now?
 
-Pure functions over values. Nothing is allowed unless a grant says so; a principal's own space is the
-one grant that exists by itself. `access` lists, sensitivity and purposes only narrow.
+Pure functions over values. Nothing is allowed unless a grant says so; a principal's own space is
+the one grant that exists by itself. `access` lists, sensitivity and purposes only narrow.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from memos_core.clock import from_micros
 from memos_core.errors import ConflictError
-from memos_core.infrastructure.governance.decision import Action
+from memos_core.infrastructure.governance.decision import Action, Permission
 from memos_core.infrastructure.governance.registry import Registry, grant_seal, read_permission
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction, Vault
@@ -90,26 +90,23 @@ class Grants:
         on = award.cube_id if award.cube_id is not None else award.space or "*"
         return Grant(row["id"], award.to, award.actions.names, on, award.purposes, until)
 
-    def find(self, tx: Transaction, grant_id: GrantId) -> tuple[str | None, str | None] | None:
-        """Return the space and the memory that a standing grant is about, or None."""
+    def find(self, tx: Transaction, grant_id: GrantId) -> Permission | None:
+        """Return a standing grant, or None."""
         table = schema.grants
         row = tx.connection.execute(
             select(table).where(table.c.id == grant_id, table.c.revoked.is_(None))
         ).one_or_none()
-        if row is None:
-            return None
-        permission = read_permission(row)
-        return permission.space, permission.cube
+        return None if row is None else read_permission(row)
 
     def take(self, tx: Transaction, grant_id: GrantId) -> None:
         """Revoke a standing grant."""
         table = schema.grants
-        row = dict(tx.connection.execute(select(table).where(table.c.id == grant_id)).one()._mapping)
+        row = dict(
+            tx.connection.execute(select(table).where(table.c.id == grant_id)).one()._mapping
+        )
         row["revoked"] = tx.now
         tx.connection.execute(
-            update(table)
-            .where(table.c.id == grant_id)
-            .values(revoked=tx.now, seal=grant_seal(row))
+            update(table).where(table.c.id == grant_id).values(revoked=tx.now, seal=grant_seal(row))
         )
         self._vault.move_epoch(tx)
 
@@ -122,7 +119,9 @@ class Grants:
         group_id = self._registry.ensure_principal(tx, group)
         member_id = self._registry.ensure_principal(tx, member)
         if self._registry.is_member(tx, group_id, member_id):
-            raise ConflictError(f"{group} is already within {member}: a group cannot contain itself")
+            raise ConflictError(
+                f"{group} is already within {member}: a group cannot contain itself"
+            )
         row = {"group_id": group_id, "member_id": member_id}
         table = schema.members
         if not tx.connection.scalar(select(table.c.group_id).filter_by(**row)):

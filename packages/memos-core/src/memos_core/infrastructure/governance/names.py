@@ -34,7 +34,9 @@ def check_principal(name: str, *, may_be_group: bool = True) -> str:
             "with letters, digits and . _ @ + - in the name"
         )
     if not may_be_group and name.startswith("group:"):
-        raise InvalidInputError(f"{name} is a group, and groups do not act: name one of its members")
+        raise InvalidInputError(
+            f"{name} is a group, and groups do not act: name one of its members"
+        )
     return name
 
 

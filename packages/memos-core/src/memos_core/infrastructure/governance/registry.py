@@ -116,7 +116,9 @@ class Registry:
             table = schema.spaces
             path = tx.connection.scalar(select(table.c.path).where(table.c.id == space_id))
             if path is None:
-                raise DamagedError(f"space {space_id} is missing from the vault: run `memos doctor`")
+                raise DamagedError(
+                    f"space {space_id} is missing from the vault: run `memos doctor`"
+                )
             tx.on_commit.append(lambda: self._paths.update({space_id: path}))
             return str(path)
         return self._paths[space_id]
@@ -161,7 +163,9 @@ class Registry:
         for start in range(0, len(missing), _BATCH):
             table = schema.labels
             query = select(table).where(table.c.id.in_(missing[start : start + _BATCH]))
-            fresh.update({row.id: Label.load(row.id, row.atoms) for row in tx.connection.execute(query)})
+            fresh.update(
+                {row.id: Label.load(row.id, row.atoms) for row in tx.connection.execute(query)}
+            )
         if len(fresh) < len(missing):
             raise DamagedError("a label is missing from the vault: run `memos doctor`")
         if fresh:
@@ -194,13 +198,13 @@ class Registry:
             select(table).where(table.c.grantee_id.in_(ids), table.c.revoked.is_(None))
         )
         names = self.principal_names(tx, ids)
-        clearance = tx.connection.scalar(
+        clearance = tx.connection.execute(
             select(schema.principals.c.clearance).where(schema.principals.c.id == principal_id)
-        )
+        ).scalar_one()
         return Rights(
             principal,
             frozenset(names.values()),
-            int(clearance or 0),
+            clearance,
             tuple(read_permission(row) for row in rows),
             tx.epoch,
         )
@@ -271,5 +275,10 @@ def read_permission(row: Row[Any]) -> Permission:
     if grant_seal(dict(row._mapping)) != row.seal:
         raise DamagedError(f"grant {row.id} is damaged on disk: run `memos doctor`")
     return Permission(
-        row.id, Action(row.actions), row.space, row.cube_id, tuple(json.loads(row.purposes)), row.until
+        row.id,
+        Action(row.actions),
+        row.space,
+        row.cube_id,
+        tuple(json.loads(row.purposes)),
+        row.until,
     )

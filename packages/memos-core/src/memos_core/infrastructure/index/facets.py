@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from memos_core.filters import Both, Condition, Either, Neither, Test, TypedKey
+from memos_core.filters import Condition, Either, Neither, Test, TypedKey
 from memos_core.infrastructure.index.entry import BoolArray
 
 
@@ -32,8 +32,7 @@ class Facets:
         if isinstance(condition, Neither):
             return ~self.mask(condition.part, count)
         parts = [self.mask(part, count) for part in condition.parts]
-        join = np.logical_and if isinstance(condition, Both) else np.logical_or
-        assert isinstance(condition, Both | Either)
+        join = np.logical_or if isinstance(condition, Either) else np.logical_and
         joined: BoolArray = join.reduce(parts)
         return joined
 

@@ -31,7 +31,9 @@ class Follower:
         self._lock = threading.Lock()
         self._realm_locks: dict[str, threading.Lock] = {}
 
-    def follow(self, tx: Transaction, realm_id: str, seq: int, embedder: str, dims: int) -> PageView:
+    def follow(
+        self, tx: Transaction, realm_id: str, seq: int, embedder: str, dims: int
+    ) -> PageView:
         """Return a realm's page as it stands at journal entry `seq`, or newer.
 
         Args:

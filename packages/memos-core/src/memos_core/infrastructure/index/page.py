@@ -254,6 +254,6 @@ class RealmPage:
     @property
     def nbytes(self) -> int:
         """About how much memory the page takes, in bytes."""
-        columns = sum(column.nbytes for column in self._columns.values())
+        columns = sum(int(column.nbytes) for column in self._columns.values())
         words = sum(400 + 8 * len(posting.rows) for posting in self._postings.values())
-        return self._vectors.nbytes + columns + self._alive.nbytes + words + 900 * self._count
+        return int(self._vectors.nbytes) + columns + self._alive.nbytes + words + 900 * self._count

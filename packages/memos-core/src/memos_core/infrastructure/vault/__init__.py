@@ -1,0 +1,1 @@
+"""MemVault: durable records, versions and journal."""

@@ -1,9 +1,9 @@
 """The connection to a vault's SQLite database: snapshots to read in, effects to write in.
 
-The rules are those of DESIGN 4.3. Effects are `BEGIN IMMEDIATE` at `synchronous=FULL`, one at a time
-under the writer lock; `wal_autocheckpoint` is off and the log is folded in by its size; after a fork
-every handle is abandoned and reopened. Nothing in this process opens the database's files by other
-means: closing any descriptor would drop SQLite's locks.
+The rules are those of DESIGN 4.3. Effects are `BEGIN IMMEDIATE` at `synchronous=FULL`, one at a
+time under the writer lock; `wal_autocheckpoint` is off and the log is folded in by its size; after
+a fork every handle is abandoned and reopened. Nothing in this process opens the database's files
+by other means: closing any descriptor would drop SQLite's locks.
 """
 
 from __future__ import annotations
@@ -50,13 +50,15 @@ class Database:
         self._readers = self._engine("BEGIN", synchronous="NORMAL", pool=QueuePool)
         self._writers: dict[bool, tuple[Engine, Connection]] = {}
 
-    def _engine(self, begin: str, *, synchronous: str, pool: type[QueuePool | StaticPool]) -> Engine:
+    def _engine(
+        self, begin: str, *, synchronous: str, pool: type[QueuePool | StaticPool]
+    ) -> Engine:
         sizes: dict[str, int] = {"pool_size": 16, "max_overflow": 48} if pool is QueuePool else {}
         engine = create_engine(
             f"sqlite:///{self._path}",
             poolclass=pool,
             connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False},
-            **sizes,  # type: ignore[arg-type]  # only a QueuePool has sizes
+            **sizes,
         )
 
         @event.listens_for(engine, "connect")
@@ -182,8 +184,7 @@ class Database:
 
     def _fold_log(self, connection: Connection) -> bool:
         """Checkpoint with TRUNCATE; a busy one does not raise, so its answer is read."""
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
+        driver: Any = connection.connection.driver_connection  # a pragma needs no transaction
         driver.execute("PRAGMA busy_timeout=200")
         try:
             busy, _log, _moved = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -213,5 +214,7 @@ def _translate(error: DBAPIError) -> VaultError:
             "nothing of this operation was kept"
         )
     if "malformed" in cause or "not a database" in cause:
-        return DamagedError(f"the database is damaged ({cause}): run `memos doctor`, restore a backup")
+        return DamagedError(
+            f"the database is damaged ({cause}): run `memos doctor`, restore a backup"
+        )
     return VaultError(f"the database refused: {cause}")

@@ -69,9 +69,11 @@ def has_wal_reset_bug(version: str) -> bool:
 def _memories(tx: Transaction) -> list[str]:
     problems = []
     for realm_id in tx.connection.execute(select(schema.realms.c.id)).scalars():
-        for found in stream_realm(tx, realm_id, tx.embedder or ""):
-            if isinstance(found, Damage):
-                problems.append(f"memory {found.cube.id}: damaged in {found.table}")
+        problems += [
+            f"memory {found.cube.id}: damaged in {found.table}"
+            for found in stream_realm(tx, realm_id, tx.embedder or "")
+            if isinstance(found, Damage)
+        ]
     cubes, versions = schema.cubes, schema.versions
     orphans = (
         select(cubes.c.id)

@@ -1,9 +1,9 @@
 """The directory of an embedded vault: what lies where, and which directories are refused.
 
-    vault/
-      memos-vault.json    says that this is a vault; written last, so a half-made one is finished
-      vault.db            the system of record (with SQLite's own -wal and -shm beside it)
-      vault.lock          the writers' queue; never deleted
+vault/
+  memos-vault.json    says that this is a vault; written last, so a half-made one is finished
+  vault.db            the system of record (with SQLite's own -wal and -shm beside it)
+  vault.lock          the writers' queue; never deleted
 """
 
 from __future__ import annotations

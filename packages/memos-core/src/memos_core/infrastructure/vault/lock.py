@@ -1,7 +1,7 @@
 """The vault's one writer at a time: a queue on `flock`, across threads and processes.
 
-SQLite's own busy wait is unfair (1.7 s at worst against 41 ms with a queue, 8 writers), and affected
-builds lose rows when a write races a checkpoint. So every write, checkpoint, migration and
+SQLite's own busy wait is unfair (1.7 s at worst against 41 ms with a queue, 8 writers), and
+affected builds lose rows when a write races a checkpoint. So every write, checkpoint, migration and
 connection close holds this lock. The file is separate from the database and never deleted.
 """
 

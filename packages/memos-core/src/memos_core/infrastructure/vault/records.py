@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 
-from memos_core.cube import Header, MemCube, MemoryState, Version
 from memos_core.clock import from_micros
+from memos_core.cube import Header, MemCube, MemoryState, Version
 from memos_core.errors import DamagedError
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.schema import seal
@@ -119,7 +119,7 @@ class Damage:
         )
 
 
-_CUBE = [column for column in schema.cubes.c]
+_CUBE = list(schema.cubes.c)
 _VERSION = [column.label(f"v_{column.name}") for column in schema.versions.c]
 _CURRENT = select(*_CUBE, *_VERSION).join_from(
     schema.cubes,
@@ -200,7 +200,9 @@ def advance(tx: Transaction, record: Record) -> None:
 
 def govern(tx: Transaction, row: CubeRow) -> None:
     """Write a memory's governing row anew."""
-    tx.connection.execute(update(schema.cubes).where(schema.cubes.c.id == row.id).values(**_row(row)))
+    tx.connection.execute(
+        update(schema.cubes).where(schema.cubes.c.id == row.id).values(**_row(row))
+    )
 
 
 def erase(tx: Transaction, ids: Sequence[str]) -> None:

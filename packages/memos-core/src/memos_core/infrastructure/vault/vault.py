@@ -107,7 +107,9 @@ class Vault:
 
     def move_epoch(self, tx: Transaction) -> None:
         """Count the policy epoch up, so that every process compiles its rights anew."""
-        tx.connection.execute(update(schema.vault).values(policy_epoch=schema.vault.c.policy_epoch + 1))
+        tx.connection.execute(
+            update(schema.vault).values(policy_epoch=schema.vault.c.policy_epoch + 1)
+        )
 
     def adopt_embedder(self, tx: Transaction, name: str, dims: int) -> None:
         """Record the embedder that made the vault's first vector."""

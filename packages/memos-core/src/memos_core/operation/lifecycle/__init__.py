@@ -1,0 +1,1 @@
+"""MemLifecycle: how memories come, change and go."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
 
+from pydantic import JsonValue
 from sqlalchemy import insert
 
 from memos_core.clock import from_micros, to_micros
@@ -124,7 +125,8 @@ class Adder:
                 taken = places.setdefault((path, draft.key), row)
                 if taken != row:
                     raise InvalidInputError(
-                        f"the key {draft.key!r} is given twice in one call: keys are unique per space"
+                        f"the key {draft.key!r} is given twice in one call: "
+                        "keys are unique per space"
                     )
                 kept = self._meet(tx, actor, draft, spaces[path], vectors[row], embedder, on_key)
                 if kept is not None:
@@ -148,9 +150,8 @@ class Adder:
         embedder: Embedder,
         on_key: OnKey,
     ) -> MemCube | None:
-        """Deal with a key that may be taken; None means that it is free."""
-        assert draft.key is not None
-        if fetch_by_key(tx, space.id, draft.key) is None:
+        """Deal with a key that may be taken; None means that there is none, or that it is free."""
+        if draft.key is None or fetch_by_key(tx, space.id, draft.key) is None:
             return None
         if on_key == "error":
             error = ConflictError(
@@ -207,8 +208,12 @@ class Adder:
             payload=dump_payload(draft.content),
         )
         key = self._gate.vault.entropy.token(32)
-        data = {"space": space.id, "version": 1, "commitment": commitment(key, version.content_hash)}
-        event = self._gate.event(tx, actor, VERB, subject=cube_id, data=dict(data))
+        data: dict[str, JsonValue] = {
+            "space": space.id,
+            "version": 1,
+            "commitment": commitment(key, version.content_hash),
+        }
+        event = self._gate.event(tx, actor, VERB, subject=cube_id, data=data)
         return _Written(Record(cube, version), vector.tobytes(), key, event, parents)
 
     def _inherit(self, tx: Transaction, own: Label, parents: Sequence[Record]) -> Label:

@@ -1,8 +1,9 @@
 """Forgetting: a memory and everything derived from it, gone from every read that begins later.
 
-Rows with content, keys and vectors are deleted in the one transaction, with SQLite's `secure_delete`
-overwriting their bytes; then the write-ahead log is emptied. What stays is a tombstone: an id and a
-time. Deleting a memory's key makes the ledger's commitments to it mean nothing.
+Rows with content, keys and vectors are deleted in the one transaction, with SQLite's
+`secure_delete` overwriting their bytes; then the write-ahead log is emptied. What stays is a
+tombstone: an id and a time. Deleting a memory's key makes the ledger's commitments to it mean
+nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Forgetter:
             What went, and whether its bytes are gone from the database and its log.
         """
         if not refs:
-            raise InvalidInputError("forget needs at least one memory: pass an id, a Key, or a list")
+            raise InvalidInputError(
+                "forget needs at least one memory: pass an id, a Key, or a list"
+            )
         with self._gate.effect(actor, VERB) as tx:
             named = [self._forgettable(tx, actor, ref) for ref in unique(refs)]
             ids = list(dict.fromkeys(named))

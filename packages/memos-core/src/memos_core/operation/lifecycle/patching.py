@@ -40,12 +40,17 @@ def checked_patch(patch: Patch) -> Patch:
     if patch.priority not in (None, "low", "mid", "high"):
         raise InvalidInputError(f"priority is low, mid or high, not {patch.priority!r}")
     level = None if patch.sensitivity is None else Sensitivity.parse(patch.sensitivity)
-    sets = {
-        name: name_set(getattr(patch, name), name)
-        for name in ("tags", "access", "purposes")
-        if getattr(patch, name) is not None
-    }
-    return replace(patch, sensitivity=level, **sets)
+
+    def names(what: str, given: frozenset[str] | None) -> frozenset[str] | None:
+        return None if given is None else name_set(given, what)
+
+    return replace(
+        patch,
+        sensitivity=level,
+        tags=names("tags", patch.tags),
+        access=names("access", patch.access),
+        purposes=names("purposes", patch.purposes),
+    )
 
 
 def patched_header(header: Header, patch: Patch, now: int) -> Header:
@@ -88,7 +93,7 @@ def end_of(header: Header) -> int | None:
 
 
 def combined(old: Content, new: Content | None, mode: Mode) -> Content:
-    """Combine the content that is there with what is given (the paper's Update API).
+    r"""Combine the content that is there with what is given (the paper's Update API).
 
     Args:
         old: The content that is there.
@@ -99,8 +104,8 @@ def combined(old: Content, new: Content | None, mode: Mode) -> Content:
     Raises:
         InvalidInputError: The mode is unknown, or the two cannot be combined.
 
-    >>> combined("tea", "milk\\ntea", "merge")
-    'tea\\nmilk'
+    >>> combined("tea", "milk\ntea", "merge")
+    'tea\nmilk'
     >>> combined({"a": {"b": 1}}, {"a": {"c": 2}}, "merge")
     {'a': {'b': 1, 'c': 2}}
     """

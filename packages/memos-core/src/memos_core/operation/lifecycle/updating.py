@@ -18,7 +18,13 @@ from memos_core.infrastructure.governance.names import check_principal, check_pu
 from memos_core.infrastructure.index.entry import FloatArray
 from memos_core.infrastructure.ledger import commitment
 from memos_core.infrastructure.vault import journal, schema
-from memos_core.infrastructure.vault.records import CubeRow, Record, VersionRow, advance, insert_embeddings
+from memos_core.infrastructure.vault.records import (
+    CubeRow,
+    Record,
+    VersionRow,
+    advance,
+    insert_embeddings,
+)
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.plaintext import check_size, dump_header, dump_payload, embedding_text
 from memos_core.models.embedder import Embedder
@@ -106,7 +112,12 @@ class Updater:
         raise ConflictError("the memory kept changing: read it again, then update it")
 
     def replace(
-        self, tx: Transaction, actor: Actor, record: Record, draft: Draft, made: tuple[FloatArray, Embedder]
+        self,
+        tx: Transaction,
+        actor: Actor,
+        record: Record,
+        draft: Draft,
+        made: tuple[FloatArray, Embedder],
     ) -> MemCube:
         """Write a draft over the memory that has its key, inside a running effect.
 
@@ -122,7 +133,7 @@ class Updater:
         space = self._gate.space_of(tx, record.cube)
         self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
         names = Patch.__slots__
-        patch = Patch(**{name: getattr(draft, name) for name in names})  # type: ignore[arg-type]
+        patch = Patch(**{name: getattr(draft, name) for name in names})
         header = patched_header(_header(record), patch, tx.now)
         change = Change(header, draft.content, *made, reason="replaced by key")
         return self._write(tx, actor, record, change)
@@ -176,9 +187,7 @@ class Updater:
         )
         return written.memcube()
 
-    def _relabelled(
-        self, tx: Transaction, actor: Actor, record: Record, header: Header
-    ) -> CubeRow:
+    def _relabelled(self, tx: Transaction, actor: Actor, record: Record, header: Header) -> CubeRow:
         """Give the memory the label of its new header; a wider one needs SHARE."""
         row = record.cube
         before = self._labeller.own(tx, row)

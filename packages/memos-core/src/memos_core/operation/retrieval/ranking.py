@@ -1,8 +1,9 @@
 """Ranking: exact scores over the eligible rows, and over nothing else.
 
-Document frequencies, mean lengths and windows are computed from the rows that the caller may see, so
-a memory that the caller may not read cannot move a score by one bit. A row's cosine does not depend
-on where the row lies (`np.vecdot` works row by row; a blocked matrix product would not promise it).
+Document frequencies, mean lengths and windows are computed from the rows that the caller may see,
+so a memory that the caller may not read cannot move a score by one bit. A row's cosine does not
+depend on where the row lies (`np.vecdot` works row by row; a blocked matrix product would not
+promise it).
 
 The two parts are on fixed scales, so scores mean the same in every search: the cosine itself, and
 BM25 divided by the most that the question's terms could reach.
@@ -62,7 +63,9 @@ class Ranked:
     why: dict[str, float]
 
 
-def mentioned_speakers(question: str, candidates: Sequence[Candidates]) -> dict[str, frozenset[str]]:
+def mentioned_speakers(
+    question: str, candidates: Sequence[Candidates]
+) -> dict[str, frozenset[str]]:
     """Find which speakers of eligible memories a question names.
 
     Returns:
@@ -88,7 +91,7 @@ def without_names(question: str, names: Sequence[str]) -> str:
     stripped = question
     for name in names:
         pattern = r"\W+".join(re.escape(word) for word in name.split())
-        stripped = re.sub(rf"\b{pattern}(?:['’]s)?(?!\w)", " ", stripped, flags=re.IGNORECASE)
+        stripped = re.sub(rf"\b{pattern}(?:['\u2019]s)?(?!\w)", " ", stripped, flags=re.IGNORECASE)
     stripped = re.sub(r"\s+", " ", stripped).strip()
     return stripped if words(stripped) else question
 
@@ -135,14 +138,15 @@ def _rank_page(
     joined = _joined(each)
     cosine = _cosine(each, vector)
     bm25 = lexical.score(each)
-    parts = {
+    parts: dict[str, Scores] = {
         "dense": options.dense * _blend(cosine, joined, options.dense_window),
         "bm25": options.bm25 * _blend(bm25, joined, options.bm25_window),
     }
     if speakers and options.speaker:
         codes = [code for code, name in enumerate(each.view.speakers) if name in speakers]
-        parts["speaker"] = options.speaker * np.isin(each.column("speaker"), codes)
-    total = np.round(np.sum(list(parts.values()), axis=0), 9)
+        named = np.isin(each.column("speaker"), codes)
+        parts["speaker"] = options.speaker * named.astype(np.float64)
+    total: Scores = np.round(np.sum(list(parts.values()), axis=0), 9)
     top = _top(total, each.column("when"), k)
     view = each.view
     return [
@@ -174,7 +178,8 @@ def _cosine(each: Candidates, vector: FloatArray) -> Scores:
         scores = np.vecdot(vectors[each.rows], vector)
     else:
         scores = np.vecdot(vectors, vector)[each.rows]
-    return scores.astype(np.float64)
+    cosine: Scores = scores.astype(np.float64)
+    return cosine
 
 
 def _joined(each: Candidates) -> BoolArray:
@@ -199,7 +204,8 @@ def _blend(scores: Scores, joined: BoolArray, share: float) -> Scores:
     window[:-1] += scores[1:] * joined
     size[1:] += joined
     size[:-1] += joined
-    return (1 - share) * scores + share * window / size
+    blended: Scores = (1 - share) * scores + share * window / size
+    return blended
 
 
 @dataclass(frozen=True, slots=True)

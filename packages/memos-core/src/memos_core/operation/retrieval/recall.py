@@ -256,7 +256,9 @@ class Recall:
                     continue
                 left -= cost
             hits.append(Hit(cube, each.score, each.why))
-        warnings = [f"memory {each} is damaged on disk and withheld" for each in sorted(set(damaged))]
+        warnings = [
+            f"memory {each} is damaged on disk and withheld" for each in sorted(set(damaged))
+        ]
         return Hits(hits, warnings=warnings)
 
     def _commit_records(
@@ -310,7 +312,7 @@ def _still(found: Record | Damage | None, ranked: Ranked, now: int) -> Record | 
 def _listed(
     candidates: Sequence[Candidates], after: tuple[int, str], limit: int
 ) -> list[tuple[tuple[int, str], Ranked]]:
-    """List at least `limit` eligible rows, if there are, in the order in which they were recorded."""
+    """List at least `limit` eligible rows, if there are, in the order of their recording."""
     found = []
     for each in candidates:
         view = each.view
@@ -338,4 +340,6 @@ def _read_cursor(cursor: str | None) -> tuple[int, str]:
         created, cube_id = base64.urlsafe_b64decode(cursor.encode("ascii")).decode().split(":")
         return (int(created), cube_id)
     except (ValueError, binascii.Error) as error:
-        raise InvalidInputError("malformed cursor: pass the one of the last page, unchanged") from error
+        raise InvalidInputError(
+            "malformed cursor: pass the one of the last page, unchanged"
+        ) from error

@@ -1,0 +1,72 @@
+"""The command line of MemOS: `memos`, its verbs and the way it fails.
+
+An error that MemOS raises on purpose is one line on stderr and exit code 1; bad usage is code 2.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from memos_core.cli import memories, rights, upkeep
+from memos_core.cli.desk import ASSERTED, remember_shared
+from memos_core.cli.output import one_line
+from memos_core.errors import MemosError
+
+
+class Verbs(TyperGroup):
+    """The verbs, whose errors are one line each."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb.
+
+        Raises:
+            typer.Exit: With code 1, if MemOS refused.
+        """
+        try:
+            return super().invoke(ctx)
+        except MemosError as error:
+            typer.echo(f"memos: {one_line(str(error))}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="memos",
+    help=f"A governed memory vault for LLM agents. {ASSERTED}",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # what is left is a bug: the plain traceback is for its report
+)
+audit = typer.Typer(help="Prove what happened.", no_args_is_help=True)
+
+app.callback()(remember_shared())
+app.command("init")(upkeep.init)
+app.command("add")(memories.add)
+app.command("import")(memories.import_)
+app.command("search")(memories.search)
+app.command("show")(memories.show)
+app.command("history")(memories.history)
+app.command("forget")(memories.forget)
+app.command("grant")(rights.grant)
+app.command("revoke")(rights.revoke)
+app.add_typer(audit, name="audit")
+audit.command("verify")(rights.verify)
+app.command("doctor")(upkeep.doctor)
+
+
+def run() -> None:
+    """Run `memos` with this process's arguments, and end the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character gets a question mark, not a traceback.
+            stream.reconfigure(errors="replace")
+    app(prog_name="memos")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,60 @@
+"""Shared fixtures: a vault to throw away, who acts in it, and how large the proofs are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from memos_core import MemOS, Session, Settings
+from memos_core.testing import HashingEmbedder, ManualClock
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the proofs at full size")
+    parser.addoption(
+        "--data",
+        default=os.environ.get("MEMOS_BENCH_DATA"),
+        help="a folder of public evaluation data; never part of the project",
+    )
+
+
+@pytest.fixture(scope="session")
+def scaled(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Choose a proof's size: small in `make test`, full in `make soak`."""
+    soak = bool(request.config.getoption("--soak"))
+    return lambda small, full: full if soak else small
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "vault"
+
+
+@pytest.fixture
+def memos(folder: Path, clock: ManualClock) -> Iterator[MemOS]:
+    settings = Settings(owner="user:owner")
+    with MemOS.open(folder, embedder=HashingEmbedder(), clock=clock, settings=settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def owner(memos: MemOS) -> Session:
+    return memos.session("user:owner")
+
+
+@pytest.fixture
+def alice(memos: MemOS) -> Session:
+    return memos.session("user:alice")
+
+
+@pytest.fixture
+def bob(memos: MemOS) -> Session:
+    return memos.session("user:bob")

@@ -93,7 +93,7 @@ def progress(items: Sequence[T], label: str) -> Iterable[T]:
 
 
 class Remembering:
-    """An embedder that embeds each text once, so that two systems share the work and the vectors."""
+    """An embedder that embeds each text once, so that two systems share work and vectors."""
 
     def __init__(self, inner: Embedder | None = None) -> None:
         self._inner = inner or default_embedder()

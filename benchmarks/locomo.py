@@ -1,7 +1,7 @@
 """Retrieval on LoCoMo: recall and rank of the turns that hold the answer, no LLM involved.
 
-The raw turn is the content; speaker, date and caption are parameters; one space per conversation; the
-question goes in untouched. Categories: 1 multi-hop, 2 temporal, 3 open-domain, 4 single-hop.
+The raw turn is the content; speaker, date and caption are parameters; one space per conversation;
+the question goes in untouched. Categories: 1 multi-hop, 2 temporal, 3 open-domain, 4 single-hop.
 """
 
 from __future__ import annotations

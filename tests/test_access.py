@@ -196,7 +196,9 @@ def test_making_a_memory_readable_to_more_needs_share(
     assert alice.update(cube.id, narrower).version == 3
 
 
-def test_writing_without_reading_is_possible_and_shows_nothing(owner: Session, alice: Session) -> None:
+def test_writing_without_reading_is_possible_and_shows_nothing(
+    owner: Session, alice: Session
+) -> None:
     owner.grant("user:alice", "write", on="inbox")
     cube = alice.add("dropped", space="inbox")
     with pytest.raises(NotFoundError):
@@ -225,14 +227,19 @@ def test_a_forbidden_memory_moves_no_score(tmp_path: Path) -> None:
     answers = []
     for name in ("with", "without"):
         with MemOS.open(
-            tmp_path / name, embedder=HashingEmbedder(), clock=ManualClock(), entropy=SeededEntropy(7)
+            tmp_path / name,
+            embedder=HashingEmbedder(),
+            clock=ManualClock(),
+            entropy=SeededEntropy(7),
         ) as memos:
             owner, alice = memos.session("user:owner"), memos.session("user:alice")
             bob = memos.session("user:bob")
             for who in ("user:alice", "user:bob"):
                 owner.grant(who, ["read", "write"], on="acme")
             if name == "with":
-                alice.add("peanut peanut budget", space="acme", speaker="Zoe", access={"user:alice"})
+                alice.add(
+                    "peanut peanut budget", space="acme", speaker="Zoe", access={"user:alice"}
+                )
             said = ["the budget is tight", "peanut butter, says Zoe", "who ate the peanut"]
             bob.add_many([Draft(text, space="acme", speaker="bob") for text in said])
             found = bob.search("what did Zoe say of the peanut budget", k=50)
@@ -307,7 +314,9 @@ def model_allows(who: Rights, label: Label, purpose: str, now: int) -> bool:
     )
 
 
-@given(rights, st.lists(atoms, max_size=3), st.sampled_from(["assist", "train"]), st.integers(0, 20))
+@given(
+    rights, st.lists(atoms, max_size=3), st.sampled_from(["assist", "train"]), st.integers(0, 20)
+)
 def test_the_decision_agrees_with_a_plain_model(
     who: Rights, parts: list[Atom], purpose: str, now: int
 ) -> None:

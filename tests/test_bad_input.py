@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from memos_core import (
+    DeniedError,
     Draft,
     EmbedderError,
-    InvalidInputError,
     Interval,
+    InvalidInputError,
     Key,
     MemOS,
     MemosError,
@@ -31,6 +32,9 @@ from memos_core.infrastructure.vault.layout import find_vault
 from memos_core.models.embedder import unit_rows
 from memos_core.testing import HashingEmbedder, ManualClock
 
+EARLY, LATE = timezone(timedelta(hours=14)), timezone(timedelta(hours=-14))
+TOO_EARLY, TOO_LATE = datetime(1, 1, 1, tzinfo=EARLY), datetime(9999, 12, 31, 23, tzinfo=LATE)
+BEYOND = timedelta(days=999_999_999)
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - that is the point
 
 REFUSED: list[tuple[str, Callable[[Session], object], str]] = [
@@ -51,20 +55,36 @@ REFUSED: list[tuple[str, Callable[[Session], object], str]] = [
     ("a naive occurred_at", lambda s: s.add("x", occurred_at=NAIVE), "time zone"),
     ("a naive expires", lambda s: s.add("x", expires=NAIVE), "time zone"),
     ("a naive interval", lambda s: s.add("x", valid=Interval(NAIVE)), "time zone"),
-    ("an empty interval", lambda s: Interval(datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)), "after"),
-    ("already expired", lambda s: s.add("x", expires=timedelta(0)), "not in the future"),
-    ("a lone tag", lambda s: s.add("x", tags="red"), "set of names"),
+    ("an empty interval", lambda s: Interval(datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1,
+    tzinfo=UTC)), "after"), ("already expired", lambda s: s.add("x", expires=timedelta(0)),
+    "not in the future"), ("a lone tag", lambda s: s.add("x", tags="red"), "set of names"),
     ("an empty tag", lambda s: s.add("x", tags={""}), "empty"),
     ("an empty key", lambda s: s.add("x", key=" "), "key is empty"),
     ("a long key", lambda s: s.add("x", key="k" * 600), "at most 512"),
     ("a control character", lambda s: s.add("x", key="a\x00b"), "control"),
     ("metadata that is not JSON", lambda s: s.add("x", metadata={"a": object()}), "metadata"),
+    ("tags that are no set", lambda s: s.add("x", tags=5), "set of names"),
+    ("parents that are no ids", lambda s: s.add("x", parents=5), "parents is a tuple"),
+    ("levels that are no mapping", lambda s: s.add("x", field_sensitivity=["a"]), "Mapping"),
+    ("an end in words", lambda s: s.add("x", expires="7d"), "aware datetime"),
+    ("an end beyond time", lambda s: s.add("x", expires=BEYOND), "years 1 to 9999"),
+    ("a time in words", lambda s: s.add("x", occurred_at="2026-01-01"), "aware datetime"),
+    ("a time before time", lambda s: s.add("x", occurred_at=TOO_EARLY), "years 1 to 9999"),
+    ("an interval in words", lambda s: s.add("x", valid="2026"), "Interval"),
+    ("a source that is a number", lambda s: s.add("x", source=5), "source is"),
+    ("a source with a surrogate", lambda s: s.add("x", source="\udcff"), "control"),
+    ("a key that is a number", lambda s: s.add("x", key=5), "key is text"),
+    ("a terminal escape in a speaker", lambda s: s.add("x", speaker="a\x9b2J"), "control"),
+    ("a turned-around tag", lambda s: s.add("x", tags={"a\u202eb"}), "direction"),
+    ("a reason with a surrogate", lambda s: s.forget("mem_x", reason="\ud800"), "control"),
+    ("a key with a surrogate", lambda s: s.get(Key("\ud800")), "control"),
+    ("a grant beyond time", lambda s: s.grant("user:b", "read", on="a", until=TOO_LATE), "9999"),
     ("an unknown level", lambda s: s.add("x", sensitivity="secret"), "unknown sensitivity"),
     ("an unknown priority", lambda s: s.add("x", priority="urgent"), "priority"),
     ("a malformed reader", lambda s: s.add("x", access={"alice"}), "malformed principal"),
     ("a malformed purpose", lambda s: s.add("x", purposes={"Two Words"}), "malformed purpose"),
-    ("a key twice in one call", lambda s: s.add_many([Draft("a", key="k"), Draft("b", key="k")]), "twice"),
-    ("an unknown on_key", lambda s: s.add_many(["a"], on_key="maybe"), "on_key"),  # type: ignore[arg-type]
+    ("a key twice in one call", lambda s: s.add_many([Draft("a", key="k"), Draft("b", key="k")]),
+    "twice"), ("an unknown on_key", lambda s: s.add_many(["a"], on_key="maybe"), "on_key"),  # type: ignore[arg-type]
     ("an empty query", lambda s: s.search(" "), "query is empty"),
     ("k of nothing", lambda s: s.search("x", k=0), "k is between"),
     ("k of too much", lambda s: s.search("x", k=10_000), "k is between"),
@@ -73,27 +93,28 @@ REFUSED: list[tuple[str, Callable[[Session], object], str]] = [
     ("an empty filter", lambda s: s.search("x", where={}), "filter is empty"),
     ("an empty inner filter", lambda s: s.search("x", where={"$or": [{}]}), "filter is empty"),
     ("an empty $and", lambda s: s.search("x", where={"$and": []}), "non-empty list"),
-    ("an unknown header field", lambda s: s.search("x", where={"user_id": "bob"}), "unknown filter field"),
-    ("an injected field", lambda s: s.search("x", where={"key' OR 1=1 --": 1}), "unknown filter field"),
-    ("metadata without a name", lambda s: s.search("x", where={"metadata.": 1}), "unknown filter field"),
-    ("an unknown operator", lambda s: s.search("x", where={"key": {"$regex": "."}}), "unknown operator"),
-    ("$in of no list", lambda s: s.search("x", where={"key": {"$in": "abc"}}), "list of values"),
-    ("a naive filter", lambda s: s.search("x", where={"created": {"$gt": NAIVE}}), "time zone"),
-    ("a filter of another type", lambda s: s.search("x", where={"key": 3}), "takes str"),
-    ("a filter by nothing known", lambda s: s.search("x", where={"metadata.a": object()}), "compare"),
-    ("no filter mapping", lambda s: s.get_all(where=["key"]), "mapping"),  # type: ignore[arg-type]
-    ("an empty scope", lambda s: s.search("x", space=""), "space is empty"),
+    ("an unknown header field", lambda s: s.search("x", where={"user_id": "bob"}),
+    "unknown filter field"), ("an injected field", lambda s: s.search("x", where={"key' OR 1=1 --":
+    1}), "unknown filter field"), ("metadata without a name", lambda s: s.search("x",
+    where={"metadata.": 1}), "unknown filter field"), ("an unknown operator", lambda s:
+    s.search("x", where={"key": {"$regex": "."}}), "unknown operator"), ("$in of no list", lambda
+    s: s.search("x", where={"key": {"$in": "abc"}}), "list of values"), ("a naive filter", lambda
+    s: s.search("x", where={"created": {"$gt": NAIVE}}), "time zone"), ("a filter of another type",
+    lambda s: s.search("x", where={"key": 3}), "takes str"), ("a filter by nothing known", lambda
+    s: s.search("x", where={"metadata.a": object()}), "compare"), ("no filter mapping", lambda s:
+    s.get_all(where=["key"]), "mapping"),  # type: ignore[arg-type] ("an empty scope", lambda s: s.search("x", space=""), "space is empty"),
     ("a limit of nothing", lambda s: s.get_all(limit=0), "limit is between"),
     ("a made-up cursor", lambda s: s.get_all(cursor="§"), "cursor"),
     ("forget nothing", lambda s: s.forget([]), "at least one"),
     ("an unknown action", lambda s: s.grant("user:bob", "own", on="user:alice"), "unknown action"),
     ("no action", lambda s: s.grant("user:bob", [], on="user:alice"), "at least one"),
-    ("a malformed grantee", lambda s: s.grant("bob", "read", on="user:alice"), "malformed principal"),
-    ("a grant on nothing", lambda s: s.grant("user:bob", "read", on=""), "space"),
-    ("a naive end", lambda s: s.grant("user:bob", "read", on="user:alice", until=NAIVE), "time zone"),
-    ("no purpose", lambda s: s.grant("user:bob", "read", on="user:alice", purposes=()), "purpose"),
-    ("a group that is none", lambda s: s.add_member("user:a", "user:b"), "not a group"),
-    ("an unknown clearance", lambda s: s.set_clearance("user:bob", "cosmic"), "unknown sensitivity"),
+    ("a malformed grantee", lambda s: s.grant("bob", "read", on="user:alice"),
+    "malformed principal"), ("a grant on nothing", lambda s: s.grant("user:bob", "read", on=""),
+    "space"), ("a naive end", lambda s: s.grant("user:bob", "read", on="user:alice", until=NAIVE),
+    "time zone"), ("no purpose", lambda s: s.grant("user:bob", "read", on="user:alice",
+    purposes=()), "purpose"), ("a group that is none", lambda s: s.add_member("user:a", "user:b"),
+    "not a group"), ("an unknown clearance", lambda s: s.set_clearance("user:bob", "cosmic"),
+    "unknown sensitivity"),
 ]  # fmt: skip
 
 
@@ -104,7 +125,9 @@ def session(folder: Path) -> Any:
         yield memos.session("user:alice")
 
 
-@pytest.mark.parametrize(("call", "says"), [case[1:] for case in REFUSED], ids=[c[0] for c in REFUSED])
+@pytest.mark.parametrize(
+    ("call", "says"), [case[1:] for case in REFUSED], ids=[c[0] for c in REFUSED]
+)
 def test_bad_input_is_refused_with_what_to_do_and_nothing_is_written(
     session: Session, call: Callable[[Session], object], says: str
 ) -> None:
@@ -151,7 +174,9 @@ def test_a_group_does_not_act(memos: MemOS) -> None:
         memos.session("group:team")
 
 
-@pytest.mark.parametrize("ref", ["mem_doesnotexist", "x", "' OR 1=1 --", Key("nope"), Key("k", "acme")])
+@pytest.mark.parametrize(
+    "ref", ["mem_doesnotexist", "x", "' OR 1=1 --", Key("nope"), Key("k", "acme")]
+)
 def test_an_id_that_is_not_there_is_not_found(alice: Session, ref: Any) -> None:
     for call in (alice.get, alice.history, alice.forget):
         with pytest.raises(NotFoundError, match="that you may read"):
@@ -160,7 +185,7 @@ def test_an_id_that_is_not_there_is_not_found(alice: Session, ref: Any) -> None:
         alice.update(ref, "x")
 
 
-@pytest.mark.parametrize("ref", [None, 3, "", b"mem"])
+@pytest.mark.parametrize("ref", [None, 3, "", b"mem", "\ud800"])
 def test_what_cannot_be_an_id_is_not_found_either(alice: Session, ref: Any) -> None:
     with pytest.raises(NotFoundError, match="pass an id"):
         alice.get(ref)
@@ -186,7 +211,9 @@ def test_a_location_that_cannot_be_opened_says_so(url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p"])
-def test_a_network_file_system_is_refused_before_anything_is_made(tmp_path: Path, kind: str) -> None:
+def test_a_network_file_system_is_refused_before_anything_is_made(
+    tmp_path: Path, kind: str
+) -> None:
     mounts = f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} {kind} rw 0 0\n"
     with pytest.raises(VaultError, match="network file system"):
         find_vault(tmp_path / "vault", mounts=mounts)
@@ -252,3 +279,40 @@ def test_every_error_is_a_memos_error(session: Session) -> None:
 def test_a_clock_refuses_a_naive_start() -> None:
     with pytest.raises(InvalidInputError):
         ManualClock(NAIVE)
+
+
+@pytest.mark.parametrize("name", ["p?a", "p%20a", "a b", "ü#&"])
+def test_a_vault_lies_where_its_path_says_whatever_characters_it_has(
+    tmp_path: Path, name: str
+) -> None:
+    with MemOS.open(tmp_path / name, embedder=HashingEmbedder()) as memos:
+        memos.session("user:alice").add("here")
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "vault.db").stat().st_size > 0
+
+
+class _Spy(HashingEmbedder):
+    seen = 0
+
+    def embed(self, texts: Any) -> Any:
+        self.seen += len(texts)
+        return super().embed(texts)
+
+
+def test_a_text_that_may_not_be_written_never_reaches_the_embedder(folder: Path) -> None:
+    spy = _Spy()
+    with MemOS.open(folder, embedder=spy) as memos:
+        with pytest.raises(DeniedError):
+            memos.session("user:bob").add("private", space="acme")
+        assert spy.seen == 0
+
+
+def test_a_vault_whose_making_was_cut_off_still_gets_its_governor(folder: Path) -> None:
+    MemOS.open(folder, embedder=HashingEmbedder()).close()
+    with create_engine(f"sqlite:///{folder}/vault.db").begin() as connection:
+        for table in ("grants", "ledger", "principals"):
+            connection.execute(text(f"DELETE FROM {table}"))
+        connection.execute(text("UPDATE ledger_chains SET seq = 0, head = '', last_time = 0"))
+    with MemOS.open(folder, settings=Settings(owner="user:maya")) as memos:
+        memos.session("user:maya").grant("user:bob", "read", on="acme")
+        assert memos.verify_ledger().outcomes == {"allowed": 2}

@@ -60,11 +60,16 @@ def test_the_papers_sample_of_each_kind_loads_and_dumps_unchanged(kind: Kind) ->
         ({"meta": {"kind": "activation"}}, "payload is explicit"),
         ({"meta": {"sensitivity": "secret"}}, "unknown sensitivity"),
         ({"payload": {"type": "pickle", "value": "x"}}, "payload"),
-        ({"payload": {"type": "explicit", "format": "message", "content": {"role": "god"}}}, "role"),
+        (
+            {"payload": {"type": "explicit", "format": "message", "content": {"role": "god"}}},
+            "role",
+        ),
         ({"payload": {"type": "explicit", "format": "text", "content": 3}}, "string"),
     ],
 )
-def test_a_malformed_cube_is_refused_by_name_of_the_field(change: dict[str, Any], says: str) -> None:
+def test_a_malformed_cube_is_refused_by_name_of_the_field(
+    change: dict[str, Any], says: str
+) -> None:
     sample = {"meta": {}, "payload": PAYLOADS[Kind.PLAINTEXT]} | change
     with pytest.raises(InvalidInputError, match=says):
         MemCube.from_json(json.dumps(sample))

@@ -1,4 +1,5 @@
-"""What the documents show runs: every Python block of README and docs, and every docstring's example."""
+"""What the documents show runs: every Python block of README and docs, and every docstring's
+example."""
 
 from __future__ import annotations
 

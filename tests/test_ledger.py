@@ -71,7 +71,9 @@ def test_each_verb_and_each_refusal_leaves_one_entry(
 
 
 def test_events_hold_neither_content_nor_names(memos: MemOS, folder: Path, alice: Session) -> None:
-    cube = alice.add("canary-7319", key="key-canary", tags={"tag-canary"}, metadata={"m": "meta-canary"})
+    cube = alice.add(
+        "canary-7319", key="key-canary", tags={"tag-canary"}, metadata={"m": "meta-canary"}
+    )
     alice.update(cube.id, "canary-7320", reason="reason-canary")
     alice.search("query-canary canary-7319")
     alice.forget(cube.id, reason="why-canary")
@@ -174,9 +176,7 @@ def tamper(raw: sqlite3.Connection, rng: random.Random) -> str:
     return kind
 
 
-def test_tampering_with_the_ledger_shows(
-    tmp_path: Path, scaled: Callable[[int, int], int]
-) -> None:
+def test_tampering_with_the_ledger_shows(tmp_path: Path, scaled: Callable[[int, int], int]) -> None:
     folder = tmp_path / "vault"
     with MemOS.open(folder, embedder=HashingEmbedder()) as memos:
         for number in range(12):
@@ -188,7 +188,9 @@ def test_tampering_with_the_ledger_shows(
         for _ in range(scaled(100, 2_000)):
             raw = sqlite3.connect(folder / "vault.db", isolation_level=None)
             raw.execute("SAVEPOINT clean")
-            saved = [raw.execute(f"SELECT * FROM {t}").fetchall() for t in ("ledger", "ledger_chains")]
+            saved = [
+                raw.execute(f"SELECT * FROM {t}").fetchall() for t in ("ledger", "ledger_chains")
+            ]
             kind = tamper(raw, rng)
             raw.execute("RELEASE clean")
             verdict = memos.verify_ledger()

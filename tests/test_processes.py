@@ -30,7 +30,7 @@ def serve(folder: str, principal: str, pipe: Connection) -> None:
             try:
                 answer = getattr(session, verb)(*args, **fields)
                 pipe.send(answer.texts if verb == "search" else getattr(answer, "id", answer))
-            except Exception as error:  # noqa: BLE001 - carried to the test
+            except Exception as error:
                 pipe.send(error)
 
 
@@ -122,7 +122,9 @@ def count_up(folder: str, rounds: int, with_version: bool) -> None:
         while done < rounds:
             cube = alice.get(Key("counter"))
             try:
-                alice.update(Key("counter"), int(str(cube.content)) + 1, expected_version=cube.version)
+                alice.update(
+                    Key("counter"), int(str(cube.content)) + 1, expected_version=cube.version
+                )
                 done += 1
             except ConflictError:
                 assert with_version
@@ -208,7 +210,9 @@ def test_nothing_acknowledged_is_lost_and_nothing_half_applied_when_killed(
                 break
         expected: dict[str, str] = {}
         for what, cube_id, name in acknowledged:
-            expected[cube_id] = {"added": f"{name} first", "updated": f"{name} changed"}.get(what, "")
+            expected[cube_id] = {"added": f"{name} first", "updated": f"{name} changed"}.get(
+                what, ""
+            )
         last_of_run = {name.split(" item ")[0]: cube_id for _what, cube_id, name in acknowledged}
         for cube_id, text in expected.items():
             if cube_id in last_of_run.values():

@@ -18,7 +18,15 @@ from sqlalchemy import create_engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from memos_core import BusyError, DamagedError, FullError, MemOS, MemosError, NotFoundError, Settings
+from memos_core import (
+    BusyError,
+    DamagedError,
+    FullError,
+    MemOS,
+    MemosError,
+    NotFoundError,
+    Settings,
+)
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.doctor import has_wal_reset_bug
 from memos_core.infrastructure.vault.layout import file_system_of
@@ -134,7 +142,8 @@ def test_the_sqlite_versions_with_the_wal_bug_are_known() -> None:
 def test_flipped_bits_are_detected_or_harmless(
     tmp_path: Path, scaled: Callable[[int, int], int]
 ) -> None:
-    """Whatever bit of the database flips: the right content, an error, or nothing; never another."""
+    """Whatever bit of the database flips: the right content, an error, or nothing; never
+    another."""
     folder = tmp_path / "vault"
     texts = {f"k{number}": f"the secret number {number} is {number * 7919}" for number in range(40)}
     with MemOS.open(folder, embedder=HashingEmbedder()) as memos:
@@ -157,7 +166,9 @@ def test_flipped_bits_are_detected_or_harmless(
                 alice = memos.session("user:alice")
                 hits = alice.search("secret number", k=100)
                 served = {hit.cube.meta.key: hit.text for hit in hits}
-                wrong += [(place, key) for key, text in served.items() if texts.get(key or "") != text]
+                wrong += [
+                    (place, key) for key, text in served.items() if texts.get(key or "") != text
+                ]
                 detected += bool(hits.warnings)
                 if memos.session("user:bob").search("secret", k=100):
                     wrong.append((place, "leaked to bob"))
@@ -198,10 +209,15 @@ def test_a_full_disk_is_a_clear_error_and_reads_go_on(folder: Path) -> None:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
         kept = 0
-        with pytest.raises(FullError, match="disk space"):
-            for number in range(100):
-                alice.add(f"{number} " + "x" * 3_000)
+
+        def fill() -> None:
+            nonlocal kept
+            for _ in range(100):
+                alice.add(f"{kept} " + "x" * 3_000)
                 kept += 1
+
+        with pytest.raises(FullError, match="disk space"):
+            fill()
         assert len(alice.get_all(limit=1000)) == 1 + kept
         assert alice.search("before")[0].text == "before"
 
@@ -221,7 +237,9 @@ def test_forgotten_bytes_are_gone_from_every_file(folder: Path) -> None:
     with MemOS.open(folder, embedder=HashingEmbedder()) as memos:
         alice = memos.session("user:alice")
         alice.add("something else, to stay")
-        cube = alice.add("canary-text", key="canary-key", tags={"canary-tag"}, metadata={"a": "canary-meta"})
+        cube = alice.add(
+            "canary-text", key="canary-key", tags={"canary-tag"}, metadata={"a": "canary-meta"}
+        )
         alice.update(cube.id, "canary-second")
         alice.add("canary-summary", parents=(cube.id,))
         canaries = ["text", "key", "tag", "meta", "second", "summary"]

@@ -53,7 +53,12 @@ def test_a_header_holds_what_was_given(alice: Session) -> None:
     )
     meta = alice.get(cube.id).meta
     assert meta == cube.meta
-    assert (meta.key, meta.speaker, meta.occurred_at, meta.valid_from) == ("taste", "Alice", when, when)
+    assert (meta.key, meta.speaker, meta.occurred_at, meta.valid_from) == (
+        "taste",
+        "Alice",
+        when,
+        when,
+    )
     assert (meta.tags, meta.metadata) == (("a", "b"), {"n": 1, "deep": {"x": [1, None]}})
     assert (meta.owner, meta.space, meta.version) == ("user:alice", "user:alice", 1)
     assert meta.embedding_fp == "hashing-256[dim=256]"
@@ -106,7 +111,9 @@ def test_a_key_is_unique_per_space_and_what_on_key_does(alice: Session) -> None:
     assert alice.get(Key("k")).text == "two"
 
 
-def test_an_update_is_a_new_version_and_the_old_one_stays(alice: Session, clock: ManualClock) -> None:
+def test_an_update_is_a_new_version_and_the_old_one_stays(
+    alice: Session, clock: ManualClock
+) -> None:
     cube = alice.add("The launch is on 24 April.", tags={"launch"})
     clock.turn(timedelta(days=1))
     changed = alice.update(cube.id, "The launch is on 8 May.", reason="the hall was taken")
@@ -244,7 +251,9 @@ def test_awaited_verbs_have_the_same_names_and_signatures() -> None:
         members = inspect.getmembers(cls, inspect.isfunction)
         return {n: inspect.signature(f) for n, f in members if not n.startswith("_")}
 
-    assert verbs(Session) == verbs(AsyncSession)
+    awaited = verbs(AsyncSession)
+    assert awaited.pop("at").parameters == verbs(Session)["at"].parameters  # awaited too
+    assert awaited == {name: shape for name, shape in verbs(Session).items() if name != "at"}
     assert all(inspect.iscoroutinefunction(getattr(AsyncSession, n)) for n in verbs(Session))
 
 
@@ -272,3 +281,72 @@ def test_a_vault_keeps_everything_when_it_is_opened_again(folder: object) -> Non
     with MemOS.open(str(folder)) as memos:
         assert memos.session("user:alice").search("here").texts == ["still here"]
         assert memos.verify_ledger().status == "self-consistent"
+
+
+def test_a_session_in_the_past_sees_what_was_recorded_then(
+    memos: MemOS, alice: Session, bob: Session, clock: ManualClock
+) -> None:
+    cube = alice.add("The launch is on 24 April.")
+    gone = alice.add("The door code is 7319.")
+    brief = alice.add("Brief remark", expires=timedelta(days=2))
+    alice.grant("user:bob", "read", on="user:alice")
+    clock.turn(timedelta(days=1))
+    monday = clock.now()
+    clock.turn(timedelta(days=1))
+    alice.update(cube.id, "The launch is on 8 May.")
+    alice.add("Said later about the launch.")
+    assert set(alice.at(monday).search("launch code remark").texts) == {
+        "The launch is on 24 April.",
+        "The door code is 7319.",
+        "Brief remark",
+    }
+    alice.forget(gone.id)
+    clock.turn(timedelta(days=1))
+    for session in (alice.at(monday), bob.at(monday)):
+        assert session.search("launch code remark").texts == ["The launch is on 24 April."]
+        assert [each.text for each in session.get_all()] == ["The launch is on 24 April."]
+        assert session.get(cube.id).text == "The launch is on 24 April."
+        assert [version.number for version in session.history(cube.id)] == [1]
+        for missing in (gone, brief):
+            with pytest.raises(NotFoundError):
+                session.get(missing.id)
+    before = alice.at(datetime(2025, 12, 31, tzinfo=UTC))
+    assert before.search("launch").texts == []
+    with pytest.raises(NotFoundError):
+        before.get(cube.id)
+
+
+def test_the_past_is_read_only_and_the_future_is_empty(alice: Session, clock: ManualClock) -> None:
+    cube = alice.add("x")
+    past = alice.at(clock.now() + timedelta(microseconds=1))
+    for call in (
+        lambda: past.add("y"),
+        lambda: past.update(cube.id, "y"),
+        lambda: past.forget(cube.id),
+        lambda: past.grant("user:bob", "read", on="user:alice"),
+    ):
+        with pytest.raises(DeniedError, match="read-only"):
+            call()
+    with pytest.raises(InvalidInputError, match="future"):
+        alice.at(clock.now() + timedelta(days=1))
+    with pytest.raises(InvalidInputError, match="time zone"):
+        alice.at(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_the_past_shows_a_version_only_under_its_label_of_then_and_now(
+    memos: MemOS, owner: Session, clock: ManualClock
+) -> None:
+    for who in ("user:alice", "user:bob"):
+        owner.grant(who, ["read", "write", "share"], on="acme")
+    alice, bob = memos.session("user:alice"), memos.session("user:bob")
+    cube = alice.add("draft, for alice alone", space="acme", access={"user:alice"})
+    clock.turn(timedelta(days=1))
+    then = clock.now()
+    clock.turn(timedelta(days=1))
+    alice.update(cube.id, Patch("final, for all", access=frozenset({"user:alice", "user:bob"})))
+    assert bob.search("final").texts == ["final, for all"]
+    assert bob.at(then).search("draft").texts == []
+    assert [version.number for version in bob.history(cube.id)] == [2]
+    assert alice.at(then).search("draft").texts == ["draft, for alice alone"]
+    with pytest.raises(NotFoundError):
+        bob.get(cube.id, version=1)

@@ -28,11 +28,12 @@ from memos_core.errors import (
     VaultError,
 )
 from memos_core.filters import Filter
+from memos_core.identity import SessionSource, resolve_session
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.governance.grants import Grant, GrantId
 from memos_core.infrastructure.ledger import Verdict
 from memos_core.interface.context import ContextItem, MemoryContext
-from memos_core.models.embedder import ChromaEmbedder, Embedder
+from memos_core.models.embedder import ChromaEmbedder, Embedder, embedder_named
 from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.results import ForgetReport, Hit, Hits, Page
 from memos_core.session import Session
@@ -83,6 +84,7 @@ __all__ = [
     "SearchOptions",
     "Sensitivity",
     "Session",
+    "SessionSource",
     "Settings",
     "Source",
     "TextPart",
@@ -90,4 +92,6 @@ __all__ = [
     "VaultError",
     "Verdict",
     "Version",
+    "embedder_named",
+    "resolve_session",
 ]

@@ -145,6 +145,10 @@ class AsyncSession:
         """Recall for a prompt; see `Session.context`."""
         return await self._run(self._session.context, query, budget_tokens=budget_tokens, k=k)
 
+    async def at(self, when: datetime) -> AsyncSession:
+        """Look at the vault as it was recorded at an instant; see `Session.at`."""
+        return AsyncSession(await self._run(self._session.at, when))
+
     async def grant(
         self,
         to: str,

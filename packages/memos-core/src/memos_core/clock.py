@@ -72,13 +72,31 @@ def require_aware(when: datetime, name: str) -> datetime:
         name: What the caller calls it, for the message.
 
     Raises:
-        InvalidInputError: `when` is naive.
+        InvalidInputError: `when` is no datetime, is naive, or lies outside the calendar in UTC.
     """
+    if not isinstance(when, datetime):
+        raise InvalidInputError(f"{name} is an aware datetime, not {when!r}")
     if when.tzinfo is None or when.utcoffset() is None:
         raise InvalidInputError(
             f"{name} is a naive datetime: give it a time zone, e.g. datetime(…, tzinfo=UTC)"
         )
+    try:
+        when.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInputError(f"{name} lies outside the years 1 to 9999 in UTC") from error
     return when
+
+
+def later(now_micros: int, by: timedelta) -> datetime:
+    """Return the instant that lies `by` after `now_micros`.
+
+    Raises:
+        InvalidInputError: It lies outside the calendar.
+    """
+    try:
+        return from_micros(now_micros) + by
+    except OverflowError as error:
+        raise InvalidInputError(f"{by} from now lies outside the years 1 to 9999") from error
 
 
 def to_micros(when: datetime) -> int:

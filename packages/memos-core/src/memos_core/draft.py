@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -17,6 +18,11 @@ from memos_core.errors import InvalidInputError
 
 MAX_KEY: Final = 512
 MAX_NAME: Final = 200
+MAX_REASON: Final = 2_000
+# C0 and C1 controls (terminal escapes among them), marks that change direction, lone surrogates.
+_UNFIT: Final = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +128,14 @@ class Draft:
             InvalidInputError: A field is malformed; the message says which and how to mend it.
         """
         check_content(self.content)
+        self._check_types()
         if self.key is not None:
             check_name(self.key, "key", MAX_KEY)
         check_name(self.semantic_type, "semantic_type")
         check_metadata(self.metadata)
         if self.occurred_at is not None:
             require_aware(self.occurred_at, "occurred_at")
-        if isinstance(self.expires, datetime):
-            require_aware(self.expires, "expires")
+        check_expires(self.expires)
         if self.priority not in ("low", "mid", "high"):
             raise InvalidInputError(f"priority is low, mid or high, not {self.priority!r}")
         levels = {name: Sensitivity.parse(v) for name, v in self.field_sensitivity.items()}
@@ -148,6 +154,23 @@ class Draft:
             parents=tuple(self.parents),
             speaker=speaker,
         )
+
+    def _check_types(self) -> None:
+        wanted: dict[str, tuple[type, ...]] = {
+            "valid": (Interval,),
+            "field_sensitivity": (Mapping,),
+            "metadata": (Mapping,),
+            "parents": (tuple, list),
+            "source": (str, Source, type(None)),
+        }
+        for name, kinds in wanted.items():
+            if not isinstance(getattr(self, name), kinds):
+                names = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+                raise InvalidInputError(f"{name} is a {names}, not {getattr(self, name)!r}")
+        if isinstance(self.source, str):
+            check_name(self.source, "source", MAX_KEY)
+        for parent in self.parents:
+            check_name(parent, "parents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +227,34 @@ def check_name(name: str, what: str, limit: int = MAX_NAME) -> str:
     Raises:
         InvalidInputError: It is not.
     """
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str):
+        raise InvalidInputError(f"{what} is text, not {name!r}")
+    if not name.strip():
         raise InvalidInputError(f"{what} is empty: give a name, or leave it out")
     if len(name) > limit:
         raise InvalidInputError(f"{what} has {len(name)} characters; at most {limit} are allowed")
-    if any(ord(char) < 32 or 0xD800 <= ord(char) < 0xE000 for char in name):
-        raise InvalidInputError(f"{what} holds a control character")
+    if _UNFIT.search(name):
+        raise InvalidInputError(f"{what} holds a control or direction-changing character")
     return name
+
+
+def check_reason(reason: str) -> str:
+    """Refuse a reason that is not text which can be stored.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    return reason if reason == "" else check_name(reason, "reason", MAX_REASON)
+
+
+def check_expires(expires: datetime | timedelta | None) -> None:
+    """Refuse an end that is neither an aware instant nor a time from now.
+
+    Raises:
+        InvalidInputError: It is neither.
+    """
+    if expires is not None and not isinstance(expires, timedelta):
+        require_aware(expires, "expires")
 
 
 def name_set(names: Iterable[str], what: str) -> frozenset[str]:
@@ -219,8 +263,8 @@ def name_set(names: Iterable[str], what: str) -> frozenset[str]:
     Raises:
         InvalidInputError: `names` is a string, or a name is malformed.
     """
-    if isinstance(names, str):
-        raise InvalidInputError(f"{what} takes a set of names, not one string: {{{names!r}}}")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InvalidInputError(f"{what} takes a set of names, not {names!r}")
     return frozenset(check_name(name, what) for name in names)
 
 

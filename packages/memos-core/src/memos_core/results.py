@@ -17,7 +17,7 @@ class Hit:
 
     Args:
         cube: The memory.
-        score: The sum of `why`; comparable within one search only.
+        score: The sum of `why`, on a fixed scale: about 0 is unlike, 1 the most there could be.
         why: What each part of the ranking gave, e.g. `{"dense": 0.4, "bm25": 0.3}`.
     """
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from memos_core.clock import require_aware, to_micros
 from memos_core.content import Content
 from memos_core.cube import CubeId, MemCube, Sensitivity, Version
-from memos_core.draft import Draft, Key, Patch
+from memos_core.draft import Draft, Key, Patch, check_reason
 from memos_core.errors import InvalidInputError
 from memos_core.filters import Filter, parse_filter
 from memos_core.infrastructure.governance.actor import Actor
@@ -217,7 +219,7 @@ class Session:
             patch,
             expected_version=expected_version,
             mode=mode,
-            reason=reason,
+            reason=check_reason(reason),
         )
 
     def forget(self, refs: Ref | Sequence[Ref], *, reason: str = "") -> ForgetReport:
@@ -237,7 +239,7 @@ class Session:
         """
         several = [refs] if isinstance(refs, str | Key) else list(refs)
         checked = [check_ref(ref) for ref in several]
-        return self._engine.forgetter.forget(self._actor, checked, reason)
+        return self._engine.forgetter.forget(self._actor, checked, check_reason(reason))
 
     def history(self, ref: Ref) -> list[Version]:
         """Return the versions of a memory, oldest first.
@@ -266,6 +268,25 @@ class Session:
             count_tokens=self._engine.settings.count_tokens,
             nonce=self._engine.gate.vault.entropy.token(8).hex(),
         )
+
+    def at(self, when: datetime) -> Session:
+        """Look at the vault as it was recorded at an instant; the session only reads.
+
+        What was forgotten since then stays forgotten, what has expired stays expired, and a version
+        is shown only if the principal may read it under its label of then and the memory's of now.
+        Its pages are built for each search, so a search in the past costs more than one of today.
+
+        Args:
+            when: The instant; aware, not in the future.
+
+        Raises:
+            InvalidInputError: It is naive or in the future.
+        """
+        instant = to_micros(require_aware(when, "when"))
+        with self._engine.gate.vault.read() as tx:
+            if instant > tx.now:
+                raise InvalidInputError(f"{when.isoformat()} is in the future: nothing is recorded")
+        return Session(self._engine, replace(self._actor, at=instant))
 
     def grant(
         self,
@@ -300,7 +321,7 @@ class Session:
         Raises:
             NotFoundError: There is no such grant that the principal may revoke.
         """
-        grant_id = grant.id if isinstance(grant, Grant) else grant
+        grant_id = grant.id if isinstance(grant, Grant) else str(check_ref(grant))
         self._engine.governing.revoke(self._actor, grant_id)
 
     def add_member(self, group: str, member: str) -> None:

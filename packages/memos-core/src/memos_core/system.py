@@ -99,12 +99,11 @@ class MemOS:
             durable=chosen.durable_effects,
             checkpoint_bytes=chosen.checkpoint_bytes,
         )
-        vault, made = Vault.open(
+        vault = Vault.open(
             directory, database, clock=clock or SystemClock(), entropy=entropy or SystemEntropy()
         )
         memos = cls(vault, embedder=embedder, settings=chosen)
-        if made:
-            memos._appoint(owner)
+        memos._found(owner, embedder)
         return memos
 
     def session(
@@ -177,10 +176,20 @@ class MemOS:
     ) -> None:
         self.close()
 
-    def _appoint(self, owner: str) -> None:
-        """Give a new vault's shared spaces their first governor: a grant like any other."""
+    def _found(self, owner: str, embedder: Embedder | None) -> None:
+        """Give a new vault's shared spaces their first governor: a grant like any other.
+
+        A vault is new as long as its ledger is empty, so one whose making was cut off is finished.
+        """
         registry = self._engine.gate.registry
+        with self._vault.read() as tx:
+            if tx.last_time:
+                return
         with self._vault.effect() as tx:
+            if tx.last_time:  # another process was faster
+                return
+            if embedder is not None:
+                self._vault.adopt_embedder(tx, embedder.name, embedder.dims)
             owner_id = registry.ensure_principal(tx, owner)
             award = Award(owner, ALL_ACTIONS, ROOT, None, (ANY_PURPOSE,), None)
             grant = Grants(self._vault, registry).give(tx, award, by=owner_id)

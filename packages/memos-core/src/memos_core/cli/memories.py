@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
 import typer
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -237,15 +238,15 @@ def forget(
 
 
 def _progress(desk: Desk) -> Progress:
+    err = desk.screen.err
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=desk.screen.err,
+        console=err if err.is_terminal else Console(quiet=True),
         transient=True,
-        disable=not desk.screen.err.is_terminal,
     )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from pydantic import JsonValue
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from memos_core.clock import from_micros
@@ -69,11 +69,13 @@ class Verdict:
             the chains too; that is what the words mean.
         events: How many events were checked.
         problems: What does not hold, event by event.
+        outcomes: How many events had each outcome.
     """
 
     status: Literal["self-consistent", "broken"]
     events: int
     problems: tuple[str, ...] = ()
+    outcomes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Ledger:
@@ -178,7 +180,10 @@ class Ledger:
             table = schema.ledger
             stray = select(table.c.chain).where(table.c.chain.not_in(list(heads))).distinct()
             problems += [f"chain {row.chain} has no head" for row in tx.connection.execute(stray)]
-        return Verdict("broken" if problems else "self-consistent", events, tuple(problems))
+            counts = select(table.c.outcome, func.count()).group_by(table.c.outcome)
+            outcomes = {row.outcome: row[1] for row in tx.connection.execute(counts)}
+        status: Literal["broken", "self-consistent"] = "broken" if problems else "self-consistent"
+        return Verdict(status, events, tuple(problems), outcomes)
 
 
 def link(previous: str, chain: int, seq: int, body: str) -> str:

@@ -60,7 +60,7 @@ class PlaintextIndexer:
         text = lexical_text(content, metadata, speaker=speaker, when=when)
         return Entry(
             cube_id=cube.id,
-            version=cube.version,
+            version=version.version,
             label_id=cube.label_id,
             space=header["space"],
             created=cube.created,
@@ -69,7 +69,7 @@ class PlaintextIndexer:
             speaker=speaker,
             terms=tuple(self._analyzer.terms(text)),
             vector=np.frombuffer(found.vector, dtype=np.float32),
-            facets=tuple(_facets(header, cube.version, from_micros(cube.created))),
+            facets=tuple(_facets(header, version.version, from_micros(cube.created))),
         )
 
 

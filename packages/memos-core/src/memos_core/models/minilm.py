@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +54,23 @@ def _load() -> Any:
         ) from error
     folder = Path(package.MODEL_DIR)
     check_weights(folder / "model.safetensors")
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    with _no_progress_bar():
+        return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing on the program's terminal for a load of two seconds."""
+    import transformers.utils.logging
+
+    transformers_logging: Any = transformers.utils.logging
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def check_weights(path: Path) -> None:

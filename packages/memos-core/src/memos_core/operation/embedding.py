@@ -56,13 +56,6 @@ class Embedding:
         self.check(tx)
         return self._given
 
-    def chosen(self) -> Embedder:
-        """Return the embedder, reading the vault's record only if none is in use yet."""
-        if self._given is not None:
-            return self._given
-        with self._vault.read() as tx:
-            return self.embedder(tx)
-
     def vectors(self, embedder: Embedder, texts: Sequence[str]) -> FloatArray:
         """Embed texts.
 

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pydantic import JsonValue
 
 from memos_core.cube import CubeId
-from memos_core.draft import Key
+from memos_core.draft import MAX_KEY, Key, check_name
 from memos_core.errors import DeniedError, MemosError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action, decide_space
+from memos_core.infrastructure.governance.names import check_space
 from memos_core.infrastructure.governance.registry import AccessView, Registry
 from memos_core.infrastructure.ledger import Event, Ledger, Outcome
 from memos_core.infrastructure.vault.records import CubeRow, Damage, Record, fetch, fetch_by_key
@@ -130,6 +131,9 @@ class Gate:
             Refusal: It may not, or the session is bound elsewhere.
         """
         name = "+".join(action.names)
+        if actor.at is not None:
+            error = DeniedError("this session looks at the past, and the past is read-only")
+            raise Refusal(error, "denied", cube or None, name)
         if not actor.reaches(space):
             error = DeniedError(f"this session is bound to {actor.bound} and cannot reach {space}")
             raise Refusal(error, "denied", cube or None, name)
@@ -160,7 +164,10 @@ class Gate:
         found = self._find(tx, actor, ref)
         if found is None:
             raise self._nothing(ref, None)
-        if not self.access(tx, actor).may_read(tx, self.registry, [found.cube.label_id])[0]:
+        labels = [found.cube.label_id]
+        if actor.at is not None and isinstance(found, Record):
+            labels.append(found.version.label_id)  # of the past: then and now
+        if not all(self.access(tx, actor).may_read(tx, self.registry, labels)):
             raise self._nothing(ref, found.cube.id)
         ended = found.cube.expires is not None and found.cube.expires <= tx.now
         if ended or not actor.reaches(self.space_of(tx, found.cube)):
@@ -174,8 +181,8 @@ class Gate:
     def _find(self, tx: Transaction, actor: Actor, ref: Ref) -> Record | Damage | None:
         if isinstance(ref, Key):
             space = self.registry.find_space(tx, ref.space or actor.home)
-            return None if space is None else fetch_by_key(tx, space.id, ref.name)
-        return fetch(tx, [ref]).get(ref)
+            return None if space is None else fetch_by_key(tx, space.id, ref.name, at=actor.at)
+        return fetch(tx, [ref], at=actor.at).get(ref)
 
     def _nothing(self, ref: Ref, cube_id: str | None) -> Refusal:
         shown = f"key {ref.name!r}" if isinstance(ref, Key) else repr(ref)
@@ -188,8 +195,14 @@ def check_ref(ref: object) -> Ref:
 
     Raises:
         NotFoundError: It is neither an id nor a `Key`.
+        InvalidInputError: The key, or its space, is malformed.
     """
-    if isinstance(ref, Key) or (isinstance(ref, str) and ref):
+    if isinstance(ref, Key):
+        check_name(ref.name, "key", MAX_KEY)
+        if ref.space is not None:
+            check_space(ref.space)
+        return ref
+    if isinstance(ref, str) and ref and ref.isascii():
         return ref
     raise NotFoundError(f"no memory {ref!r}: pass an id such as hit.id, or Key('your key')")
 

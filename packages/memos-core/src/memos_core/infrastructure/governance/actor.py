@@ -17,12 +17,15 @@ class Actor:
         bound: The subtree that it cannot leave, for reads and writes; None where the session named
             no space, and then the vault's decision is the only bound.
         purpose: What for.
+        at: Which past instant it looks at, in microseconds; None is the present. A session in the
+            past only reads.
     """
 
     principal: str
     home: str
     bound: str | None
     purpose: str
+    at: int | None = None
 
     def reaches(self, space: str) -> bool:
         """Tell whether a space lies within the session's bound."""

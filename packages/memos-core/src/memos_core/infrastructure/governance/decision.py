@@ -182,8 +182,8 @@ def decide_space(
     """
     permission = rights.find(action, space, cube=cube, purpose=purpose, now=now)
     if permission is None:
-        name = "+".join(action.names)
-        return Decision(False, f"{rights.principal} has no {name} on {space} for {purpose!r}")
+        name, where = "+".join(action.names), space or "the shared spaces"
+        return Decision(False, f"{rights.principal} may not {name} {where} for {purpose!r}")
     return Decision(True, permission.grant_id)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from memos_core.infrastructure.index.cache import PageCache
 from memos_core.infrastructure.index.entry import Entry
 from memos_core.infrastructure.index.page import PageView, RealmPage
 from memos_core.infrastructure.vault import journal
-from memos_core.infrastructure.vault.records import Damage, Indexable, stream_realm
+from memos_core.infrastructure.vault.records import Damage, Indexable, Record, stream_realm
 from memos_core.infrastructure.vault.vault import Transaction
 
 Describe = Callable[[Indexable], Entry]
@@ -53,6 +53,35 @@ class Follower:
                 changed = journal.changed_since(tx, realm_id, page.seq)
                 self._take_in(page, tx, changed, embedder, seq)
             return page.view()
+
+    def as_of(
+        self,
+        tx: Transaction,
+        realm_id: str,
+        at: int,
+        embedder: str,
+        dims: int,
+        readable: Callable[[Sequence[Record]], Sequence[bool]],
+    ) -> PageView:
+        """Build a realm's page as it stood at an instant, for one reader; it is not kept.
+
+        Args:
+            tx: The snapshot.
+            realm_id: The realm.
+            at: The instant, in microseconds.
+            embedder: The embedder whose vectors are wanted.
+            dims: Their dimensions.
+            readable: Says which of the records' versions the reader may see.
+        """
+        page = RealmPage(realm_id, dims)
+        found = list(stream_realm(tx, realm_id, embedder, at=at))
+        damaged = {each.cube.id: each.cube.label_id for each in found if isinstance(each, Damage)}
+        whole = [each for each in found if isinstance(each, Indexable)]
+        allowed = readable([each.record for each in whole])
+        chosen = [each for each, may in zip(whole, allowed, strict=True) if may]
+        entries = [self._describe(each) for each in chosen]
+        page.apply(entries, removed=(), damaged=damaged, seq=0)
+        return page.view()
 
     def _take_in(
         self, page: RealmPage, tx: Transaction, changed: list[str] | None, embedder: str, seq: int

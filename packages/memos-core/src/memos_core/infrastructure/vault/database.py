@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
@@ -55,7 +55,7 @@ class Database:
     ) -> Engine:
         sizes: dict[str, int] = {"pool_size": 16, "max_overflow": 48} if pool is QueuePool else {}
         engine = create_engine(
-            f"sqlite:///{self._path}",
+            URL.create("sqlite", database=str(self._path)),  # a path is no URL: it may hold ? or %
             poolclass=pool,
             connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False},
             **sizes,

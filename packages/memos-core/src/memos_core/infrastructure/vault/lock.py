@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from memos_core.errors import BusyError
+from memos_core.errors import BusyError, VaultError
 
 
 class WriterLock:
@@ -56,7 +56,10 @@ class WriterLock:
             self._threads.release()
 
     def _enter(self, deadline: float) -> int:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise VaultError(f"the vault's lock cannot be opened: {error}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return descriptor

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Result, Row, Select, bindparam, delete, func, insert, select, true, update
 
 from memos_core.clock import from_micros
 from memos_core.cube import Header, MemCube, MemoryState, Version
@@ -127,10 +127,17 @@ _CURRENT = select(*_CUBE, *_VERSION).join_from(
     (schema.cubes.c.id == schema.versions.c.cube_id)
     & (schema.cubes.c.version == schema.versions.c.version),
 )
-_BY_ID = _CURRENT.where(schema.cubes.c.id.in_(bindparam("ids", expanding=True)))
-_BY_KEY = _CURRENT.where(
-    schema.cubes.c.space_id == bindparam("space_id"), schema.cubes.c.key == bindparam("key")
+_AS_OF = select(*_CUBE, *_VERSION).join_from(
+    schema.cubes,
+    schema.versions,
+    (schema.cubes.c.id == schema.versions.c.cube_id)
+    & (schema.versions.c.recorded_from <= bindparam("at"))
+    & func.coalesce(schema.versions.c.recorded_to > bindparam("at"), true()),
 )
+_IDS = schema.cubes.c.id.in_(bindparam("ids", expanding=True))
+_KEY = (schema.cubes.c.space_id == bindparam("space_id")) & (schema.cubes.c.key == bindparam("key"))
+_BY_ID, _BY_ID_AS_OF = _CURRENT.where(_IDS), _AS_OF.where(_IDS)
+_BY_KEY, _BY_KEY_AS_OF = _CURRENT.where(_KEY), _AS_OF.where(_KEY)
 
 
 def _read(row: Row[Any]) -> Record | Damage:
@@ -144,27 +151,46 @@ def _read(row: Row[Any]) -> Record | Damage:
     return Record(cube, version)
 
 
-def fetch(tx: Transaction, ids: Sequence[str]) -> dict[str, Record | Damage]:
+def fetch(
+    tx: Transaction, ids: Sequence[str], *, at: int | None = None
+) -> dict[str, Record | Damage]:
     """Read memories by id, each held against its seals.
+
+    Args:
+        tx: The snapshot.
+        ids: Which memories.
+        at: The version that stood then, in microseconds; None is the present one. The governing
+            row is always the present one.
 
     Returns:
         A mapping from id to record or damage; absent ids are missing from it.
     """
     found: dict[str, Record | Damage] = {}
     for start in range(0, len(ids), _BATCH):
-        rows = tx.connection.execute(_BY_ID, {"ids": ids[start : start + _BATCH]})
+        rows = _execute(tx, _BY_ID, _BY_ID_AS_OF, at, ids=ids[start : start + _BATCH])
         found.update((row.id, _read(row)) for row in rows)
     return found
 
 
-def fetch_by_key(tx: Transaction, space_id: str, key: str) -> Record | Damage | None:
-    """Read the memory that has this key in this space."""
-    row = tx.connection.execute(_BY_KEY, {"space_id": space_id, "key": key}).one_or_none()
+def fetch_by_key(
+    tx: Transaction, space_id: str, key: str, *, at: int | None = None
+) -> Record | Damage | None:
+    """Read the memory that has this key in this space; `at` as for `fetch`."""
+    found = _execute(tx, _BY_KEY, _BY_KEY_AS_OF, at, space_id=space_id, key=key)
+    row = found.one_or_none()
     return None if row is None else _read(row)
 
 
-def fetch_versions(tx: Transaction, cube: CubeRow) -> list[tuple[Record, int | None]]:
-    """Read every version of a memory, oldest first, with when it was superseded.
+def _execute(
+    tx: Transaction, now: Select[Any], as_of: Select[Any], at: int | None, **values: Any
+) -> Result[Any]:
+    if at is None:
+        return tx.connection.execute(now, values)
+    return tx.connection.execute(as_of, values | {"at": at})
+
+
+def fetch_versions(tx: Transaction, cube: CubeRow) -> list[Record]:
+    """Read every version of a memory, oldest first.
 
     Raises:
         DamagedError: A version's bytes do not match its seal.
@@ -176,7 +202,7 @@ def fetch_versions(tx: Transaction, cube: CubeRow) -> list[tuple[Record, int | N
         version = VersionRow(*(row._mapping[name] for name in VersionRow.__slots__))
         if version.seal() != row.seal:
             raise Damage(cube, "versions").error()
-        found.append((Record(cube, version), row.recorded_to))
+        found.append(Record(cube, version))
     return found
 
 
@@ -244,7 +270,12 @@ class Indexable:
 
 
 def stream_realm(
-    tx: Transaction, realm_id: str, embedder: str, *, ids: Sequence[str] | None = None
+    tx: Transaction,
+    realm_id: str,
+    embedder: str,
+    *,
+    ids: Sequence[str] | None = None,
+    at: int | None = None,
 ) -> Iterator[Indexable | Damage]:
     """Read the memories of a realm with their vectors, in the order in which they were made.
 
@@ -253,17 +284,19 @@ def stream_realm(
         realm_id: The realm.
         embedder: The embedder whose vectors are wanted.
         ids: Only these memories.
+        at: The versions that stood then, in microseconds; None is the present ones.
 
     Yields:
         An indexable record, or the damage that withholds it.
     """
     table = schema.embeddings
+    base = _CURRENT if at is None else _AS_OF.params(at=at)
     query = (
-        _CURRENT.add_columns(table.c.vector, table.c.seal.label("e_seal"))
+        base.add_columns(table.c.vector, table.c.seal.label("e_seal"))
         .outerjoin(
             table,
             (table.c.cube_id == schema.cubes.c.id)
-            & (table.c.version == schema.cubes.c.version)
+            & (table.c.version == schema.versions.c.version)
             & (table.c.embedder == embedder),
         )
         .where(schema.cubes.c.realm_id == realm_id)
@@ -284,7 +317,7 @@ def _indexable(row: Row[Any], embedder: str) -> Indexable | Damage:
         return record
     vector = row.vector
     if vector is None or row.e_seal != embedding_seal(
-        record.cube.id, record.cube.version, embedder, vector
+        record.cube.id, record.version.version, embedder, vector
     ):
         return Damage(record.cube, "embeddings")
     return Indexable(record, vector)

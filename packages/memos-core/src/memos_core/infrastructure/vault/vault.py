@@ -33,6 +33,7 @@ class Transaction:
         vault_id: The vault's id.
         epoch: The policy epoch; it moves with every grant, revocation and membership.
         now: The present in microseconds, always after what the ledger has seen.
+        last_time: The time of the ledger's newest event, in microseconds; 0 while it is empty.
         embedder: The name of the embedder that the vault's vectors were made with.
         on_commit: What to do once it has committed, such as remembering a new id.
     """
@@ -41,6 +42,7 @@ class Transaction:
     vault_id: str
     epoch: int
     now: int
+    last_time: int
     embedder: str | None
     on_commit: list[Callable[[], None]] = field(default_factory=list)
 
@@ -62,20 +64,17 @@ class Vault:
     @classmethod
     def open(
         cls, directory: VaultDirectory, database: Database, *, clock: Clock, entropy: Entropy
-    ) -> tuple[Vault, bool]:
+    ) -> Vault:
         """Open a vault, making or migrating it where needed.
-
-        Returns:
-            The vault, and whether it was just made.
 
         Raises:
             SchemaError: A newer MemOS made it.
         """
         with database.exclusively() as engine:
-            made = _migrate(engine, entropy, to_micros(clock.now()))
+            _migrate(engine, entropy, to_micros(clock.now()))
         if not directory.exists:
             directory.mark()
-        return cls(database, clock=clock, entropy=entropy), made
+        return cls(database, clock=clock, entropy=entropy)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -103,7 +102,9 @@ class Vault:
         row = connection.execute(_STATE).one()
         check_schema(row.schema_number)
         now = max(to_micros(self.clock.now()), (row.last_time or 0) + 1)
-        return Transaction(connection, row.vault_id, row.policy_epoch, now, row.embedder)
+        return Transaction(
+            connection, row.vault_id, row.policy_epoch, now, row.last_time or 0, row.embedder
+        )
 
     def move_epoch(self, tx: Transaction) -> None:
         """Count the policy epoch up, so that every process compiles its rights anew."""
@@ -142,7 +143,7 @@ def check_schema(number: int) -> None:
         )
 
 
-def _migrate(engine: Engine, entropy: Entropy, now: int) -> bool:
+def _migrate(engine: Engine, entropy: Entropy, now: int) -> None:
     with engine.begin() as connection:
         made = not inspect(connection).has_table("vault")
         number = 0 if made else connection.scalar(select(schema.vault.c.schema_number)) or 0
@@ -168,4 +169,3 @@ def _migrate(engine: Engine, entropy: Entropy, now: int) -> bool:
             )
         elif number < schema.SCHEMA_NUMBER:
             connection.execute(update(schema.vault).values(schema_number=schema.SCHEMA_NUMBER))
-    return made

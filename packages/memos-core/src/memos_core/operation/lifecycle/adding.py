@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import JsonValue
 from sqlalchemy import insert
 
-from memos_core.clock import from_micros, to_micros
+from memos_core.clock import from_micros, later, to_micros
 from memos_core.cube import Header, Kind, MemCube, MemoryState
 from memos_core.draft import Draft, Key
 from memos_core.errors import ConflictError, InvalidInputError
@@ -96,7 +96,10 @@ class Adder:
         if not drafts:
             return []
         checked = [check_draft(draft, self._settings) for draft in drafts]
-        embedder = self._embedding.chosen()
+        with self._gate.snapshot(actor, VERB) as tx:  # no text leaves for a model before it may
+            for path in sorted({draft.space or actor.home for draft in checked}):
+                self._gate.require(tx, actor, Action.WRITE, path)
+            embedder = self._embedding.embedder(tx)
         texts = [embedding_text(draft.content, draft.metadata) for draft in checked]
         vectors = self._embedding.vectors(embedder, texts)
         with self._gate.effect(actor, VERB) as tx:
@@ -284,7 +287,7 @@ def compose_header(draft: Draft, space: str, owner: str, now: int, embedder: Emb
     """
     expires = draft.expires
     if isinstance(expires, timedelta):
-        expires = from_micros(now) + expires
+        expires = later(now, expires)
     if expires is not None and to_micros(expires) <= now:
         raise InvalidInputError(f"expires is not in the future: {expires.isoformat()}")
     fields: dict[str, Any] = {

@@ -8,10 +8,18 @@ from typing import Any, Final, Literal
 
 from pydantic import JsonValue
 
-from memos_core.clock import from_micros, require_aware, to_micros
+from memos_core.clock import later, require_aware, to_micros
 from memos_core.content import Content, Document, Message, TextPart
 from memos_core.cube import Header, Sensitivity
-from memos_core.draft import Patch, check_content, check_metadata, check_name, name_set
+from memos_core.draft import (
+    Interval,
+    Patch,
+    check_content,
+    check_expires,
+    check_metadata,
+    check_name,
+    name_set,
+)
 from memos_core.errors import InvalidInputError
 
 Mode = Literal["overwrite", "append", "merge"]
@@ -30,8 +38,9 @@ def checked_patch(patch: Patch) -> Patch:
         check_content(patch.content)
     if patch.occurred_at is not None:
         require_aware(patch.occurred_at, "occurred_at")
-    if isinstance(patch.expires, datetime):
-        require_aware(patch.expires, "expires")
+    check_expires(patch.expires)
+    if patch.valid is not None and not isinstance(patch.valid, Interval):
+        raise InvalidInputError(f"valid is an Interval, not {patch.valid!r}")
     if patch.metadata is not None:
         check_metadata(patch.metadata)
     for name in ("speaker", "semantic_type"):
@@ -81,7 +90,7 @@ def patched_header(header: Header, patch: Patch, now: int) -> Header:
 
 def _end(expires: datetime | timedelta | None, now: int) -> datetime | None:
     if isinstance(expires, timedelta):
-        expires = from_micros(now) + expires
+        expires = later(now, expires)
     if expires is not None and to_micros(expires) <= now:
         raise InvalidInputError(f"expires is not in the future: {expires.isoformat()}")
     return expires

@@ -14,11 +14,11 @@ class SearchOptions:
         bm25: Weight of BM25, as a share of the most that the question's terms could give.
         dense_window: Of the dense part, the share that the ±1 neighbours in a conversation give.
         bm25_window: The same of the lexical part.
-        speaker: Added where the question names the memory's speaker.
+        speaker: Where the question names the memory's speaker, this share of the rest is added.
     """
 
     dense: float = 0.5
     bm25: float = 0.5
     dense_window: float = 0.5
     bm25_window: float = 0.4
-    speaker: float = 0.1
+    speaker: float = 0.4

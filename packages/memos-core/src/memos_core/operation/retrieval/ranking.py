@@ -5,7 +5,7 @@ so a memory that the caller may not read cannot move a score by one bit. A row's
 depend on where the row lies (`np.vecdot` works row by row; a blocked matrix product would not
 promise it).
 
-The two parts are on fixed scales, so scores mean the same in every search: the cosine itself, and
+The two parts are on fixed scales and not stretched to each search's best: the cosine itself, and
 BM25 divided by the most that the question's terms could reach.
 """
 
@@ -145,7 +145,8 @@ def _rank_page(
     if speakers and options.speaker:
         codes = [code for code, name in enumerate(each.view.speakers) if name in speakers]
         named = np.isin(each.column("speaker"), codes)
-        parts["speaker"] = options.speaker * named.astype(np.float64)
+        found = np.maximum(parts["dense"] + parts["bm25"], 0)  # lifts what answers, not what is off
+        parts["speaker"] = options.speaker * found * named
     total: Scores = np.round(np.sum(list(parts.values()), axis=0), 9)
     top = _top(total, each.column("when"), k)
     view = each.view
@@ -225,7 +226,9 @@ class _Lexical:
             frequency = sum(_frequency(each, term) for each in candidates)
             if frequency:
                 weights[term] = math.log(1 + (count - frequency + 0.5) / (frequency + 0.5))
-        most = sum(weights.values()) * (K1 + 1)
+        # A term that no eligible row holds counts as much as a rare one: unanswered is unanswered.
+        absent = math.log(1 + (count + 0.5) / 0.5) * (len(terms) - len(weights))
+        most = (sum(weights.values()) + absent) * (K1 + 1)
         return cls(weights, max(length / count, 1.0) if count else 1.0, most or 1.0)
 
     def score(self, each: Candidates) -> Scores:

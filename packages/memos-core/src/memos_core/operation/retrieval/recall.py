@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from memos_core.cube import MemCube, Version
+from memos_core.cube import Header, MemCube, Version
 from memos_core.errors import InvalidInputError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action, Rights, decide_space
@@ -31,8 +31,10 @@ from memos_core.infrastructure.ledger import Outcome
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import Damage, Record, fetch, fetch_versions
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.models.embedder import Embedder
 from memos_core.operation.embedding import Embedding
 from memos_core.operation.gate import Gate, Ref, Refusal
+from memos_core.operation.lifecycle.patching import end_of
 from memos_core.operation.retrieval.eligibility import Scope, eligible
 from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.ranking import (
@@ -124,7 +126,7 @@ class Recall:
         """Return one memory, as it is or as one of its versions."""
         with self._gate.effect(actor, "memos.get", durable=False) as tx:
             record = self._gate.readable(tx, actor, ref)
-            if version is not None and version != record.cube.version:
+            if version is not None and version != record.version.version:
                 record = self._version(tx, actor, record, version)
             data: dict[str, JsonValue] = {"version": record.version.version}
             self._gate.note(tx, actor, "memos.get", subject=record.cube.id, data=data)
@@ -153,7 +155,9 @@ class Recall:
 
     def _readable_versions(self, tx: Transaction, actor: Actor, record: Record) -> list[Record]:
         """A version counts under the label that it had then and the memory's label now."""
-        versions = [each for each, _until in fetch_versions(tx, record.cube)]
+        versions = fetch_versions(tx, record.cube)
+        if actor.at is not None:
+            versions = [each for each in versions if each.version.recorded_from <= actor.at]
         labels = [each.version.label_id for each in versions]
         allowed = self._gate.access(tx, actor).may_read(tx, self._gate.registry, labels)
         return [each for each, may in zip(versions, allowed, strict=True) if may]
@@ -167,7 +171,7 @@ class Recall:
             candidates: list[Candidates] = []
             damaged: list[str] = []
             for realm_id, seq in self._realms(tx, access.rights, scope):
-                view = self._follower.follow(tx, realm_id, seq, embedder.name, embedder.dims)
+                view = self._view(tx, scope, access, realm_id, seq, embedder)
                 allowed = access.may_read(tx, self._gate.registry, list(view.labels))
                 mask = eligible(view, allowed, scope, tx.now)
                 candidates.append(Candidates(view, mask, view.order[mask[view.order]]))
@@ -178,6 +182,30 @@ class Recall:
             return vector
 
         return _Snapshot(access, tuple(candidates), tuple(damaged), embed)
+
+    def _view(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        access: AccessView,
+        realm_id: str,
+        seq: int,
+        embedder: Embedder,
+    ) -> PageView:
+        """Return a realm's page: the shared one of the present, or one made of the past."""
+        at = scope.actor.at
+        if at is None:
+            return self._follower.follow(tx, realm_id, seq, embedder.name, embedder.dims)
+
+        def readable(records: Sequence[Record]) -> list[bool]:
+            labels = [each.version.label_id for each in records]
+            allowed = access.may_read(tx, self._gate.registry, labels)
+            ends = [_end_then(each) for each in records]
+            return [
+                may and (end is None or end > at) for may, end in zip(allowed, ends, strict=True)
+            ]
+
+        return self._follower.as_of(tx, realm_id, at, embedder.name, embedder.dims, readable)
 
     def _damaged(self, tx: Transaction, access: AccessView, view: PageView) -> list[str]:
         ids = list(view.damaged)
@@ -272,7 +300,8 @@ class Recall:
             good = snapshot.access.is_good(tx.epoch, tx.now)
             if not good and not last:
                 return None
-            found = fetch(tx, [each.cube_id for each in ranked]) if good else {}
+            ids = [each.cube_id for each in ranked]
+            found = fetch(tx, ids, at=scope.actor.at) if good else {}
             records = [_still(found.get(each.cube_id), each, tx.now) for each in ranked]
             if None in records and not last:
                 return None
@@ -305,8 +334,13 @@ def _still(found: Record | Damage | None, ranked: Ranked, now: int) -> Record | 
     if found is None or isinstance(found, Damage):
         return found
     cube = found.cube
-    same = cube.version == ranked.version and cube.label_id == ranked.label_id
+    same = found.version.version == ranked.version and cube.label_id == ranked.label_id
     return found if same and (cube.expires is None or cube.expires > now) else None
+
+
+def _end_then(record: Record) -> int | None:
+    """Return when a memory was to end by its header of that version, in microseconds."""
+    return end_of(Header.model_validate_json(record.version.header))
 
 
 def _listed(

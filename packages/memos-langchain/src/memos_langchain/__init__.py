@@ -1,0 +1,5 @@
+"""MemOS for LangChain and LangGraph."""
+
+from memos_langchain.retriever import MemosRetriever
+
+__all__ = ["MemosRetriever"]

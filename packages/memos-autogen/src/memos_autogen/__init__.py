@@ -1,5 +1,15 @@
 """MemOS for AutoGen."""
 
+from memos_autogen.context import MemosChatCompletionContext
 from memos_autogen.memory import MemosMemory
+from memos_autogen.messages import from_message, to_messages
+from memos_autogen.profiles import MemosComponentConfig, profiles
 
-__all__ = ["MemosMemory"]
+__all__ = [
+    "MemosChatCompletionContext",
+    "MemosComponentConfig",
+    "MemosMemory",
+    "from_message",
+    "profiles",
+    "to_messages",
+]

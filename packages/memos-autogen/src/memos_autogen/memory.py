@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from autogen_core import CancellationToken
+from autogen_core import CancellationToken, Component
 from autogen_core.memory import (
     Memory,
     MemoryContent,
@@ -15,6 +15,9 @@ from autogen_core.memory import (
 from autogen_core.model_context import ChatCompletionContext
 from autogen_core.models import UserMessage
 
+from memos_autogen.context import MemosChatCompletionContext
+from memos_autogen.messages import SOURCE
+from memos_autogen.profiles import MemosComponentConfig, offered_source
 from memos_core import (
     AsyncSession,
     DeniedError,
@@ -27,32 +30,42 @@ from memos_core import (
 from memos_core.content import Content
 
 
-class MemosMemory(Memory):
+class MemosMemory(Memory, Component[MemosComponentConfig]):
     """Recall and remember through the acting session.
 
     Args:
         session: A session, the open vault in which somebody is `acting`, or a callable from the
             model context (None in `query` and `add`) to a session. Unset refuses.
-        k: The most memories to recall.
-        budget_tokens: What the recalled block may cost in a prompt.
+        config: Sizes, and what a dump names.
     """
 
+    component_type = "memory"
+    component_config_schema = MemosComponentConfig
+    component_provider_override = "memos_autogen.MemosMemory"
+
     def __init__(
-        self, session: SessionSource | None, *, k: int = 10, budget_tokens: int = 1_000
+        self, session: SessionSource | None, config: MemosComponentConfig | None = None
     ) -> None:
         self._source = session
-        self._k = k
-        self._budget_tokens = budget_tokens
+        self._config = config or MemosComponentConfig()
 
     async def update_context(self, model_context: ChatCompletionContext) -> UpdateContextResult:
-        """Recall for the last user message, and put what was found into the model context."""
+        """Recall for the last user message, and put what was found into the model context.
+
+        An injected message stays in AutoGen's own contexts and in their saved state. A
+        `MemosChatCompletionContext` recalls by itself at each call, so nothing is put into one.
+        """
+        if isinstance(model_context, MemosChatCompletionContext):
+            return UpdateContextResult(memories=MemoryQueryResult(results=[]))
         messages = await model_context.get_messages()
         asked = next((m for m in reversed(messages) if isinstance(m, UserMessage)), None)
         query = asked.content if asked and isinstance(asked.content, str) else ""
         if not query.strip():
             return UpdateContextResult(memories=MemoryQueryResult(results=[]))
         session = AsyncSession(resolve_session(self._source, model_context))
-        found = await session.context(query, budget_tokens=self._budget_tokens, k=self._k)
+        found = await session.context(
+            query, budget_tokens=self._config.budget_tokens, k=self._config.k
+        )
         if found.text:
             await model_context.add_message(UserMessage(content=found.text, source="memory"))
         results = [to_content(hit) for hit in found.hits]
@@ -69,7 +82,7 @@ class MemosMemory(Memory):
         if not isinstance(text, str):
             raise InvalidInputError("a query is text: pass a string, or text as MemoryContent")
         session = AsyncSession(resolve_session(self._source))
-        hits = await session.search(text, **{"k": self._k, **kwargs})
+        hits = await session.search(text, **{"k": self._config.k, **kwargs})
         return MemoryQueryResult(results=[to_content(hit) for hit in hits])
 
     async def add(
@@ -79,7 +92,7 @@ class MemosMemory(Memory):
     ) -> None:
         """Remember something; its metadata is kept as metadata and cannot name a user."""
         session = AsyncSession(resolve_session(self._source))
-        await session.add(from_content(content), metadata=content.metadata or {})
+        await session.add(from_content(content), metadata=content.metadata or {}, source=SOURCE)
 
     async def clear(self) -> None:
         """Refuse: the vault has no verb that forgets everything.
@@ -91,6 +104,13 @@ class MemosMemory(Memory):
 
     async def close(self) -> None:
         """Do nothing: the vault belongs to the program that opened it."""
+
+    def _to_config(self) -> MemosComponentConfig:
+        return self._config
+
+    @classmethod
+    def _from_config(cls, config: MemosComponentConfig) -> Self:
+        return cls(offered_source(config.profile), config)
 
 
 def to_content(hit: Hit) -> MemoryContent:

@@ -39,6 +39,7 @@ from memos_core.results import ForgetReport, Hit, Hits, Page
 from memos_core.session import Session
 from memos_core.settings import Settings
 from memos_core.system import MemOS
+from memos_core.transcript import Transcript, message_draft
 
 __all__ = [
     "Action",
@@ -89,9 +90,11 @@ __all__ = [
     "Source",
     "TextPart",
     "ToolCall",
+    "Transcript",
     "VaultError",
     "Verdict",
     "Version",
     "embedder_named",
+    "message_draft",
     "resolve_session",
 ]

@@ -150,6 +150,7 @@ class Header(BaseModel):
     kind: Kind | None = None
     semantic_type: str = "fact"
     created: Instant | None = None
+    updated: Instant | None = None
     last_used: Instant | None = None
     occurred_at: Instant | None = None
     valid_from: Instant | None = None

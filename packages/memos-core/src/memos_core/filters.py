@@ -2,14 +2,16 @@
 
 A filter is a mapping from field to value or to operators: `{"tags": "travel"}`,
 `{"metadata.year": {"$gte": 2024}}`, `{"$or": [{"speaker": "Maya"}, {"key": "m1"}]}`. Header fields
-come from a fixed list; `metadata.*` is free. Values are compared by type: `1` is not `"1"` and not
-`true`. Nothing of a filter ever becomes part of an SQL text.
+come from a fixed list; `metadata.*` is free, and `content.*` asks for fields of JSON contents.
+Values are compared by type: `1` is not `"1"` and not `true`. Nothing of it becomes part of an SQL
+text.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -138,11 +140,12 @@ def _field_type(name: object) -> FieldType | None:
     if isinstance(name, str):
         if name in HEADER_FIELDS:
             return HEADER_FIELDS[name]
-        if name.startswith("metadata.") and len(name) > len("metadata."):
+        if re.fullmatch(r"(metadata|content)\..+", name, re.DOTALL):
             return None
     known = ", ".join(HEADER_FIELDS)
     raise InvalidInputError(
-        f"unknown filter field {name!r}: use one of {known}, or metadata.<your own name>"
+        f"unknown filter field {name!r}: use one of {known}, metadata.<your own name>, "
+        "or content.<a field of a JSON content>"
     )
 
 

@@ -1,5 +1,16 @@
 """MemOS for LangChain and LangGraph."""
 
+from memos_langchain.history import MemosChatMessageHistory
+from memos_langchain.messages import from_message, to_message
+from memos_langchain.middleware import MemosMiddleware
 from memos_langchain.retriever import MemosRetriever
+from memos_langchain.store import MemosStore
 
-__all__ = ["MemosRetriever"]
+__all__ = [
+    "MemosChatMessageHistory",
+    "MemosMiddleware",
+    "MemosRetriever",
+    "MemosStore",
+    "from_message",
+    "to_message",
+]

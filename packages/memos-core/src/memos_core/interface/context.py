@@ -29,7 +29,7 @@ class ContextItem:
     Args:
         id: The memory's id.
         source: Who said it, or where it came from.
-        time: When it happened, else when it was recorded; ISO 8601.
+        time: When it happened or was recorded; of a changed memory, when it was changed. ISO 8601.
         text: Its text, as it stands in the prompt.
     """
 
@@ -149,7 +149,9 @@ def item_of(hit: Hit) -> ContextItem:
     """Describe a hit for a prompt, every part of it made harmless."""
     meta = hit.cube.meta
     source = meta.source.origin if isinstance(meta.source, Source) else meta.source
-    when: date | None = meta.occurred_at or meta.created
+    # What was corrected bears the time of its correction, not of what it once said.
+    changed = (meta.version or 1) > 1
+    when: date | None = meta.updated if changed else meta.occurred_at or meta.created
     stamp = when.isoformat() if when is not None else "unknown"
     return ContextItem(
         hit.id, _word(meta.speaker or source or meta.owner or "unknown"), stamp, clean(hit.text)

@@ -69,7 +69,10 @@ class PlaintextIndexer:
             speaker=speaker,
             terms=tuple(self._analyzer.terms(text)),
             vector=np.frombuffer(found.vector, dtype=np.float32),
-            facets=tuple(_facets(header, version.version, from_micros(cube.created))),
+            facets=(
+                *_facets(header, version.version, from_micros(cube.created)),
+                *_content_facets(content),
+            ),
         )
 
 
@@ -99,6 +102,12 @@ def _facets(
     return found
 
 
+def _content_facets(content: Content) -> list[tuple[str, TypedKey]]:
+    if not isinstance(content, dict):
+        return []
+    return [(path, typed_key(value)) for path, value in flatten(content, "content")]
+
+
 def _captions(metadata: Mapping[str, Any]) -> list[str]:
     return [value for name in INDEXED_METADATA if isinstance(value := metadata.get(name), str)]
 
@@ -108,7 +117,7 @@ def dump_header(header: Header) -> str:
     return header.model_dump_json(
         exclude_unset=True,
         exclude_none=True,
-        exclude={"id", "version", "state", "usage", "last_used", "content_hash"},
+        exclude={"id", "version", "updated", "state", "usage", "last_used", "content_hash"},
     )
 
 

@@ -83,6 +83,7 @@ class Record:
             "id": self.cube.id,
             "version": self.version.version,
             "state": MemoryState(self.cube.state),
+            "updated": from_micros(self.version.recorded_from),
             "content_hash": self.version.content_hash,
         }
         return MemCube.model_validate_json(

@@ -17,6 +17,7 @@ export TOKENIZERS_PARALLELISM := false
 
 demo: $(READY)
 	@$(BIN)/python examples/harbor_team.py
+	@$(BIN)/python examples/one_vault_three_frameworks.py
 
 test: $(READY)
 	@echo "== tests (about three minutes on two cores)"

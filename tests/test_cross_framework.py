@@ -1,5 +1,4 @@
-"""Every class that writes × every class that reads: whole for whoever may, nothing for whoever may
-not."""
+"""Each class that writes against each that reads: whole for who may, nothing for who may not."""
 
 from __future__ import annotations
 

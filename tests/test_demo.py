@@ -152,3 +152,17 @@ def test_everybody_in_the_transcript_writes_where_the_demo_lets_them() -> None:
 def test_the_door_code_is_in_exactly_one_message_of_the_transcript() -> None:
     assert [row["key"] for row in rows() if "7319-heron" in row["text"]] == ["m115"]
     assert TRANSCRIPT.read_text(encoding="utf-8").count("7319") == 1
+
+
+def test_the_three_frameworks_demo_runs_to_its_end() -> None:
+    demo = ROOT / "examples" / "one_vault_three_frameworks.py"
+    done = run(str(demo), "--embedder", "hashing-256")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for sentence in (
+        "said by user:ines, through langchain",
+        "The engine's model was shown what Ines said.",
+        "The caterer was not.",
+        "No model was shown anything of it.",
+        "The ledger is self-consistent",
+    ):
+        assert sentence in done.stdout

@@ -21,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the proofs that have a full size, so that `make soak` finds them."""
+    for item in items:
+        if "scaled" in getattr(item, "fixturenames", ()):
+            item.add_marker("soak")
+
+
 @pytest.fixture(scope="session")
 def scaled(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """Choose a proof's size: small in `make test`, full in `make soak`."""

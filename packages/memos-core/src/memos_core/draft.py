@@ -19,6 +19,8 @@ from memos_core.errors import InvalidInputError
 MAX_KEY: Final = 512
 MAX_NAME: Final = 200
 MAX_REASON: Final = 2_000
+MAX_DEPTH: Final = 64
+MAX_PARENTS: Final = 1_000
 # C0 and C1 controls (terminal escapes among them), marks that change direction, lone surrogates.
 _UNFIT: Final = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
@@ -151,7 +153,7 @@ class Draft:
             tags=name_set(self.tags, "tags"),
             access=name_set(self.access, "access"),
             purposes=name_set(self.purposes, "purposes"),
-            parents=tuple(self.parents),
+            parents=tuple(dict.fromkeys(self.parents)),
             speaker=speaker,
         )
 
@@ -169,6 +171,8 @@ class Draft:
                 raise InvalidInputError(f"{name} is a {names}, not {getattr(self, name)!r}")
         if isinstance(self.source, str):
             check_name(self.source, "source", MAX_KEY)
+        if len(self.parents) > MAX_PARENTS:
+            raise InvalidInputError(f"a memory has at most {MAX_PARENTS} parents")
         for parent in self.parents:
             check_name(parent, "parents")
 
@@ -209,6 +213,7 @@ def text_of_checked(content: Content) -> str:
     """
     try:
         text = text_of(content)
+        check_json(to_json_value(content), "the content")
         json.dumps(to_json_value(content), ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidInputError(
@@ -257,6 +262,26 @@ def check_expires(expires: datetime | timedelta | None) -> None:
         require_aware(expires, "expires")
 
 
+def check_json(value: object, what: str, depth: int = 0) -> None:
+    """Refuse what is not JSON: other types, keys that are not text, or nesting beyond measure.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(f"{what} is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        if not all(isinstance(name, str) for name in value):
+            raise InvalidInputError(f"{what} is not JSON: the keys of an object are text")
+        for each in value.values():
+            check_json(each, what, depth + 1)
+    elif isinstance(value, list):
+        for each in value:
+            check_json(each, what, depth + 1)
+    elif value is not None and not isinstance(value, str | int | float | bool):
+        raise InvalidInputError(f"{what} is not JSON: it holds a {type(value).__name__}")
+
+
 def name_set(names: Iterable[str], what: str) -> frozenset[str]:
     """Return the names as a frozen set, each checked; a lone string is an error, not letters.
 
@@ -277,6 +302,7 @@ def check_metadata(metadata: Mapping[str, JsonValue]) -> None:
     try:
         if not all(isinstance(name, str) and name for name in metadata):
             raise InvalidInputError("metadata keys are non-empty strings")
+        check_json(dict(metadata), "metadata")
         json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         if isinstance(error, InvalidInputError):

@@ -50,6 +50,7 @@ HEADER_FIELDS: Final[Mapping[str, FieldType]] = {
 }
 MAX_DEPTH: Final = 16
 MAX_VALUES: Final = 10_000
+MAX_TESTS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,21 @@ def parse_filter(where: Filter | None) -> Condition | None:
         InvalidInputError: The filter is empty, names an unknown field or operator, or compares
             with a value of the wrong type.
     """
-    return None if where is None else _parse(where, 0)
+    if where is None:
+        return None
+    condition = _parse(where, 0)
+    if _size(condition) > MAX_TESTS:
+        raise InvalidInputError(
+            f"the filter has more than {MAX_TESTS} tests: use $in for many values"
+        )
+    return condition
+
+
+def _size(condition: Condition) -> int:
+    if isinstance(condition, Test):
+        return 1
+    parts = [condition.part] if isinstance(condition, Neither) else condition.parts
+    return sum(_size(part) for part in parts)
 
 
 def _parse(where: object, depth: int) -> Condition:
@@ -125,6 +140,8 @@ def _parse_entry(name: object, value: object, depth: int) -> Condition:
     if name in ("$and", "$or"):
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
             raise InvalidInputError(f"{name} takes a non-empty list of filters")
+        if len(value) > MAX_TESTS:
+            raise InvalidInputError(f"{name} takes at most {MAX_TESTS} filters: use $in for values")
         parts = tuple(_parse(part, depth + 1) for part in value)
         return Both(parts) if name == "$and" else Either(parts)
     if name == "$not":
@@ -232,22 +249,26 @@ def typed_key(value: object) -> TypedKey:
     if isinstance(value, datetime):
         return ("s", require_aware(value, "the filter's value").isoformat())
     if isinstance(value, list | dict):
-        return ("j", json.dumps(value, sort_keys=True, ensure_ascii=False))
+        try:
+            return ("j", json.dumps(value, sort_keys=True, ensure_ascii=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInputError(f"a filter's value is not JSON: {error}") from error
     raise InvalidInputError(f"a filter cannot compare with {type(value).__name__}")
 
 
 def flatten(metadata: Mapping[str, JsonValue], prefix: str = "metadata") -> list[tuple[str, Any]]:
-    """List every path of a JSON object with its value; lists also by their elements.
+    """List the paths of a JSON object with the values at their ends; lists by their elements too.
 
-    >>> flatten({"a": {"b": 1}, "c": [2, 3]})[-2:]
-    [('metadata.c', 2), ('metadata.c', 3)]
+    >>> flatten({"a": {"b": 1}, "c": [2, 3]})
+    [('metadata.a.b', 1), ('metadata.c', [2, 3]), ('metadata.c', 2), ('metadata.c', 3)]
     """
     found: list[tuple[str, Any]] = []
     for name, value in metadata.items():
         path = f"{prefix}.{name}"
-        found.append((path, value))
         if isinstance(value, dict):
             found.extend(flatten(value, path))
-        elif isinstance(value, list):
-            found.extend((path, item) for item in value)
+            continue
+        found.append((path, value))
+        if isinstance(value, list):
+            found.extend((path, item) for item in value if not isinstance(item, dict | list))
     return found

@@ -99,7 +99,8 @@ class ForgetReport:
 
     Args:
         forgotten: The memories that were named.
-        derived: The memories that were derived from them and went with them.
+        derived: Those that were derived from them and went with them, as far as the caller could
+            read them.
         status: `erased` where the database's bytes are gone, else `pending`.
         pending: What still holds bytes, and why.
     """

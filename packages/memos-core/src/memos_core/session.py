@@ -148,8 +148,12 @@ class Session:
         most = self._engine.settings.max_k
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
             raise InvalidInputError(f"k is between 1 and {most}, not {k!r}")
-        if budget_tokens is not None and budget_tokens < 0:
-            raise InvalidInputError("budget_tokens is not negative")
+        if budget_tokens is not None:
+            check_budget(budget_tokens)
+        if min_score is not None and not isinstance(min_score, int | float):
+            raise InvalidInputError(f"min_score is a number, not {min_score!r}")
+        if options is not None and not isinstance(options, SearchOptions):
+            raise InvalidInputError(f"options is a SearchOptions, not {options!r}")
         question = Question(query, k, budget_tokens, min_score, options or SearchOptions())
         return self._engine.recall.search(self._scope(where, space), question)
 
@@ -260,8 +264,7 @@ class Session:
         Returns:
             The block, what is in it and why, and what was left out.
         """
-        if budget_tokens < 0:
-            raise InvalidInputError("budget_tokens is not negative")
+        check_budget(budget_tokens)
         return assemble(
             self.search(query, k=k),
             budget_tokens=budget_tokens,
@@ -353,3 +356,13 @@ class Session:
         if space is not None:
             check_space(space)
         return Scope(self._actor, space, parse_filter(where))
+
+
+def check_budget(budget_tokens: int) -> None:
+    """Refuse a budget that is not a count.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if isinstance(budget_tokens, bool) or not isinstance(budget_tokens, int) or budget_tokens < 0:
+        raise InvalidInputError(f"budget_tokens is a whole number from 0, not {budget_tokens!r}")

@@ -204,12 +204,13 @@ def _wire(vault: Vault, ledger: Ledger, embedder: Embedder | None, settings: Set
     embedding = Embedding(embedder, vault)
     labeller = Labeller(registry)
     updater = Updater(gate, embedding, labeller, settings)
+    forgetter = Forgetter(gate)
     follower = Follower(PlaintextIndexer(analyzer).describe, PageCache(settings.page_budget_bytes))
     return Engine(
         gate=gate,
-        adder=Adder(gate, embedding, labeller, updater, settings),
+        adder=Adder(gate, embedding, labeller, updater, forgetter, settings),
         updater=updater,
-        forgetter=Forgetter(gate),
+        forgetter=forgetter,
         recall=Recall(gate, follower, embedding, analyzer, settings),
         governing=Governing(gate, Grants(vault, registry), labeller),
         settings=settings,

@@ -70,7 +70,11 @@ class Transcript:
 
     def cubes(self) -> list[MemCube]:
         """Return the memories behind the messages, oldest first."""
-        where: Filter = {"metadata.thread": self._thread, "semantic_type": _MESSAGE}
+        where: Filter = {
+            "metadata.thread": self._thread,
+            "semantic_type": _MESSAGE,
+            "space": self._session.space,  # this space, not those below it
+        }
         found: list[MemCube] = []
         cursor: str | None = None
         while True:
@@ -83,8 +87,21 @@ class Transcript:
                 return found
 
     def messages(self) -> list[Message]:
-        """Return the messages, oldest first."""
-        return [cube.content for cube in self.cubes() if isinstance(cube.content, Message)]
+        """Return the messages, oldest first.
+
+        A message that somebody else recorded as the system's comes back as a user's: what is stored
+        is data, and only the acting principal's own may instruct.
+        """
+        return [
+            self._tame(cube, cube.content)
+            for cube in self.cubes()
+            if isinstance(cube.content, Message)
+        ]
+
+    def _tame(self, cube: MemCube, message: Message) -> Message:
+        if message.role != "system" or cube.meta.owner == self._session.principal:
+            return message
+        return message.model_copy(update={"role": "user"})
 
     def clear(self) -> None:
         """Forget the messages of this conversation, one by one by their ids."""

@@ -93,6 +93,8 @@ def _from_part(part: Part) -> Any:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
     if isinstance(part, DataPart):
-        return part.data
+        if isinstance(part.data, dict) and isinstance(part.data.get("type"), str):
+            return part.data
+        return {"type": "text", "text": Message(role="user", parts=(part,)).text}
     fields = {"type": part.type, "url": part.uri, "mime_type": part.media_type, "name": part.name}
     return {name: value for name, value in fields.items() if value is not None}

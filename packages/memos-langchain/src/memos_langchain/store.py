@@ -98,14 +98,18 @@ def _get(session: Session, op: GetOp) -> Item | None:
         cube = session.get(_key(session, op.namespace, op.key))
     except NotFoundError:
         return None
-    return Item(**_fields(cube))
+    return Item(**_fields(cube)) if _is_item(cube) else None
 
 
 def _search(session: Session, op: SearchOp) -> list[SearchItem]:
     where = {"semantic_type": _ITEM, "metadata.within": json.dumps(list(op.namespace_prefix))}
     if op.query:
         hits = session.search(op.query, k=_MOST, where=where, space=session.space)
-        found = [(hit.cube, hit.score) for hit in hits if hit.cube.meta.metadata["indexed"]]
+        found = [
+            (hit.cube, hit.score)
+            for hit in hits
+            if _is_item(hit.cube) and hit.cube.meta.metadata["indexed"]
+        ]
         unscored = [cube for cube in _all(session, where) if not cube.meta.metadata["indexed"]]
         scored: list[tuple[MemCube, float | None]] = [*found, *((each, None) for each in unscored)]
     else:
@@ -159,10 +163,23 @@ def _all(session: Session, where: dict[str, Any]) -> list[MemCube]:
     cursor: str | None = None
     while True:
         page = session.get_all(where=where, space=session.space, limit=_PAGE, cursor=cursor)
-        found += page.items
+        found += [cube for cube in page.items if _is_item(cube)]
         cursor = page.cursor
         if cursor is None:
             return found
+
+
+def _is_item(cube: MemCube) -> bool:
+    """Tell whether a memory has the shape that a put gives: others may write to a shared space."""
+    data = cube.meta.metadata
+    namespace, key = data.get("namespace"), data.get("key")
+    return (
+        isinstance(namespace, list)
+        and all(isinstance(label, str) for label in namespace)
+        and isinstance(key, str)
+        and isinstance(data.get("indexed"), bool)
+        and cube.meta.key == _name(tuple(map(str, namespace)), key)
+    )
 
 
 def _key(session: Session, namespace: tuple[str, ...], key: str) -> Key:

@@ -7,16 +7,15 @@ from typing import Any, Final
 from llama_index.core.base.llms.types import (
     AudioBlock,
     ChatMessage,
-    ContentBlock,
     DocumentBlock,
     ImageBlock,
     MessageRole,
     TextBlock,
+    ThinkingBlock,
     ToolCallBlock,
 )
-from pydantic import TypeAdapter
 
-from memos_core import DataPart, MediaPart, Message, TextPart, ToolCall
+from memos_core import DataPart, InvalidInputError, MediaPart, Message, TextPart, ToolCall
 from memos_core.content import Part, Role
 
 SOURCE: Final = "llamaindex"
@@ -29,7 +28,6 @@ _ROLES: Final[dict[MessageRole, Role]] = {
     MessageRole.TOOL: "tool",
     MessageRole.FUNCTION: "tool",
 }
-_BLOCK: Final = TypeAdapter[ContentBlock](ContentBlock)
 
 
 def to_message(message: ChatMessage) -> Message:
@@ -68,6 +66,8 @@ def from_message(message: Message) -> ChatMessage:
 def _to_part(block: Any) -> Part:
     if isinstance(block, TextBlock):
         return TextPart(text=block.text)
+    if isinstance(block, ThinkingBlock):
+        return DataPart(data={"thinking": block.content or ""})
     uri = getattr(block, "url", None)
     if isinstance(block, ImageBlock) and uri and block.image is None:
         return MediaPart(type="image", uri=str(uri), media_type=block.image_mimetype)
@@ -77,7 +77,9 @@ def _to_part(block: Any) -> Part:
         return MediaPart(
             type="file", uri=str(uri), media_type=block.document_mimetype, name=block.title
         )
-    return DataPart(data={"llamaindex": block.model_dump(mode="json")})
+    raise InvalidInputError(
+        f"a {type(block).__name__} by value is not kept: media are kept by reference, give it a url"
+    )
 
 
 def _from_part(part: Part) -> Any:
@@ -91,8 +93,9 @@ def _from_part(part: Part) -> Any:
         return DocumentBlock(
             url=part.uri, document_mimetype=part.media_type, title=part.name or "document"
         )
-    if isinstance(part.data, dict) and "llamaindex" in part.data:
-        return _BLOCK.validate_python(part.data["llamaindex"])  # LlamaIndex's own closed list
+    # Never revived by a type named in stored data: a block with a path would read the host's files.
+    if isinstance(part.data, dict) and isinstance(part.data.get("thinking"), str):
+        return ThinkingBlock(content=str(part.data["thinking"]))
     return TextBlock(text=Message(role="user", parts=(part,)).text)
 
 

@@ -15,7 +15,7 @@ from memos_core.cube import CubeId
 from memos_core.draft import MAX_KEY, Key, check_name
 from memos_core.errors import DeniedError, MemosError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.governance.decision import Action, decide_space
+from memos_core.infrastructure.governance.decision import Action, Permission
 from memos_core.infrastructure.governance.names import check_space
 from memos_core.infrastructure.governance.registry import AccessView, Registry
 from memos_core.infrastructure.ledger import Event, Ledger, Outcome
@@ -124,8 +124,11 @@ class Gate:
 
     def require(
         self, tx: Transaction, actor: Actor, action: Action, space: str, cube: str = ""
-    ) -> None:
+    ) -> Permission:
         """Refuse unless the actor may do this on a space, or on one memory in it.
+
+        Returns:
+            The permission that allows it.
 
         Raises:
             Refusal: It may not, or the session is bound elsewhere.
@@ -138,10 +141,15 @@ class Gate:
             error = DeniedError(f"this session is bound to {actor.bound} and cannot reach {space}")
             raise Refusal(error, "denied", cube or None, name)
         rights = self.access(tx, actor).rights
-        decision = decide_space(rights, action, space, cube=cube, purpose=actor.purpose, now=tx.now)
-        if not decision.allowed:
-            advice = "ask whoever governs it for a grant"
-            raise Refusal(DeniedError(f"{decision.reason}: {advice}"), "denied", cube or None, name)
+        found = rights.find(action, space, cube=cube, purpose=actor.purpose, now=tx.now)
+        if found is None:
+            where = space or "the shared spaces"
+            error = DeniedError(
+                f"{actor.principal} may not {name} {where} for {actor.purpose!r}: "
+                "ask whoever governs it for a grant"
+            )
+            raise Refusal(error, "denied", cube or None, name)
+        return found
 
     def readable(self, tx: Transaction, actor: Actor, ref: Ref) -> Record:
         """Return the memory that a reference names, if the actor may read it.
@@ -155,8 +163,16 @@ class Gate:
             raise found.error()
         return found
 
-    def locate(self, tx: Transaction, actor: Actor, ref: Ref) -> Record | Damage:
+    def locate(
+        self, tx: Transaction, actor: Actor, ref: Ref, *, ended_too: bool = False
+    ) -> Record | Damage:
         """Find the memory that a reference names, whole or damaged, if the actor may read it.
+
+        Args:
+            tx: The transaction.
+            actor: Who asks.
+            ref: An id or a key.
+            ended_too: Also where it has expired: it can still be forgotten.
 
         Raises:
             Refusal: As for `readable`.
@@ -170,7 +186,7 @@ class Gate:
         if not all(self.access(tx, actor).may_read(tx, self.registry, labels)):
             raise self._nothing(ref, found.cube.id)
         ended = found.cube.expires is not None and found.cube.expires <= tx.now
-        if ended or not actor.reaches(self.space_of(tx, found.cube)):
+        if (ended and not ended_too) or not actor.reaches(self.space_of(tx, found.cube)):
             raise self._nothing(ref, found.cube.id)
         return found
 

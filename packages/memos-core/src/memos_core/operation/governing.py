@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from memos_core.clock import require_aware, to_micros
+from pydantic import JsonValue
+
+from memos_core.clock import from_micros, require_aware, to_micros
 from memos_core.cube import Sensitivity
-from memos_core.errors import InvalidInputError, NotFoundError
+from memos_core.errors import DeniedError, InvalidInputError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ANY_PURPOSE, ROOT, Action, Permission
 from memos_core.infrastructure.governance.grants import Award, Grant, GrantId, Grants
@@ -65,23 +67,46 @@ class Governing:
             space = ROOT if request.on == EVERYWHERE else request.on
             cube_id = request.on if single else None
             if cube_id is not None:
-                self._single_out(tx, actor, cube_id)
+                basis = self._single_out(tx, actor, cube_id)
             else:
-                self._gate.require(tx, actor, Action.GOVERN, space)
+                basis = self._gate.require(tx, actor, Action.GOVERN, space)
+            self._check_reach(basis, purposes, until)
             award = Award(request.to, actions, None if single else space, cube_id, purposes, until)
             by = self._gate.registry.ensure_principal(tx, actor.principal)
             grant = self._grants.give(tx, award, by=by)
-            self._gate.note(tx, actor, "memos.grant", subject=grant.id, data={"cube": cube_id})
+            data: dict[str, JsonValue] = {
+                "to": self._gate.registry.ensure_principal(tx, request.to),
+                "actions": list(actions.names),
+                "space": None if single or not space else self._space_id(tx, space),
+                "cube": cube_id,
+                "purposes": list(purposes),
+                "until": None if until is None else from_micros(until).isoformat(),
+            }
+            self._gate.note(tx, actor, "memos.grant", subject=grant.id, data=data)
             return grant
 
-    def _single_out(self, tx: Transaction, actor: Actor, cube_id: str) -> None:
+    def _space_id(self, tx: Transaction, path: str) -> str:
+        return self._gate.registry.ensure_space(tx, path).id
+
+    def _check_reach(self, basis: Permission, purposes: tuple[str, ...], until: int | None) -> None:
+        """Refuse to give for other purposes, or for longer, than one governs by oneself."""
+        longer = basis.until is not None and (until is None or until > basis.until)
+        if longer or not (ANY_PURPOSE in basis.purposes or set(purposes) <= set(basis.purposes)):
+            error = DeniedError(
+                "a grant cannot go beyond the right to govern that it is given by: "
+                "name the same purposes, and an end no later"
+            )
+            raise Refusal(error, "denied", None, "reach")
+
+    def _single_out(self, tx: Transaction, actor: Actor, cube_id: str) -> Permission:
         """Let grants on just this memory count, which needs a label of its own."""
         record = self._gate.readable(tx, actor, cube_id)
         space = self._gate.space_of(tx, record.cube)
-        self._gate.require(tx, actor, Action.GOVERN, space, cube=cube_id)
+        basis = self._gate.require(tx, actor, Action.GOVERN, space, cube=cube_id)
         own = self._labeller.own(tx, record.cube)
         if own.cube != cube_id:
             self._labeller.relabel(tx, record.cube, replace(own, cube=cube_id))
+        return basis
 
     def revoke(self, actor: Actor, grant_id: GrantId) -> None:
         """Take a right back; it stops counting when this commits."""

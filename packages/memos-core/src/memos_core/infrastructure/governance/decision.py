@@ -36,6 +36,8 @@ class Action(IntFlag):
         Raises:
             InvalidInputError: A name is unknown, or there is none.
         """
+        if not isinstance(given, Iterable):
+            raise InvalidInputError(f"actions are names such as 'read', not {given!r}")
         items = [given] if isinstance(given, str | Action) else list(given)
         found = cls(0)
         for item in items:
@@ -46,6 +48,7 @@ class Action(IntFlag):
             else:
                 known = ", ".join(action.name.lower() for action in cls if action.name)
                 raise InvalidInputError(f"unknown action {item!r}: use {known}")
+        found &= ALL_ACTIONS
         if not found:
             raise InvalidInputError("no action is named: a grant allows at least one, e.g. read")
         return found

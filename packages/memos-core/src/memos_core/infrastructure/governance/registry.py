@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -157,26 +158,26 @@ class Registry:
             DamagedError: A label's bytes do not match its id, or it is gone.
         """
         wanted = list(dict.fromkeys(ids))
+        found = self.known_labels(tx, wanted)
+        if len(found) < len(wanted):
+            raise DamagedError("a label is damaged or missing: run `memos doctor`")
+        return found
+
+    def known_labels(self, tx: Transaction, ids: Iterable[str]) -> dict[str, Label]:
+        """Read labels by id; those that are not there, or damaged, are missing from the answer."""
+        wanted = list(dict.fromkeys(ids))
         found = {each: self._labels[each] for each in wanted if each in self._labels}
         missing = [each for each in wanted if each not in found]
         fresh: dict[str, Label] = {}
         for start in range(0, len(missing), _BATCH):
             table = schema.labels
             query = select(table).where(table.c.id.in_(missing[start : start + _BATCH]))
-            fresh.update(
-                {row.id: Label.load(row.id, row.atoms) for row in tx.connection.execute(query)}
-            )
-        if len(fresh) < len(missing):
-            raise DamagedError("a label is missing from the vault: run `memos doctor`")
+            for row in tx.connection.execute(query):
+                with suppress(DamagedError):
+                    fresh[row.id] = Label.load(row.id, row.atoms)
         if fresh:
             tx.on_commit.append(lambda: self._labels.update(fresh))
         return found | fresh
-
-    def has_label(self, tx: Transaction, label_id: str) -> bool:
-        """Tell whether a label is in the vault; a damaged row may name one that is not."""
-        table = schema.labels
-        query = select(table.c.id).where(table.c.id == label_id)
-        return label_id in self._labels or tx.connection.scalar(query) is not None
 
     def rights(self, tx: Transaction, principal: str) -> Rights:
         """Read what a principal may do, as of the transaction's policy epoch."""
@@ -251,9 +252,11 @@ class AccessView:
         """Decide READ for each label, in order."""
         new = [each for each in dict.fromkeys(label_ids) if each not in self._allowed]
         if new:
-            for label_id, label in registry.labels(tx, new).items():
+            for label_id, label in registry.known_labels(tx, new).items():
                 self._allowed[label_id] = self.decide(Action.READ, label).allowed
-        return [self._allowed[label_id] for label_id in label_ids]
+        # A label that is damaged, or newer than this snapshot, lets nobody in, and is asked for
+        # anew.
+        return [self._allowed.get(label_id, False) for label_id in label_ids]
 
     def decide(self, action: Action, label: Label) -> Decision:
         """Decide any action on a label, with the reason."""

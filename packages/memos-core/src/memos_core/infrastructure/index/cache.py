@@ -48,11 +48,9 @@ class PageCache:
                 realm_id, _page = queue.popitem(last=False)
                 sizes.pop(realm_id)
 
-    def drop(self, realm_id: str) -> None:
-        """Forget a realm's page."""
-        with self._lock:
-            self._once.pop(realm_id, None)
-            self._often.pop(realm_id, None)
+    def emptied(self) -> PageCache:
+        """Make an empty cache with the same budget."""
+        return PageCache(self._budget_bytes)
 
     def _pages(self) -> list[RealmPage]:
         return [*self._once.values(), *self._often.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 
@@ -28,8 +29,18 @@ class Follower:
     def __init__(self, describe: Describe, cache: PageCache) -> None:
         self._describe = describe
         self._cache = cache
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._realm_locks: dict[str, threading.Lock] = {}
+
+    def _check_fork(self) -> None:
+        if self._pid != os.getpid():
+            # Another thread of the parent may have held any of these locks, for ever in this copy.
+            self._cache = self._cache.emptied()
+            self._begin()
 
     def follow(
         self, tx: Transaction, realm_id: str, seq: int, embedder: str, dims: int
@@ -43,6 +54,7 @@ class Follower:
             embedder: The embedder whose vectors are indexed.
             dims: Their dimensions.
         """
+        self._check_fork()
         with self._realm_lock(realm_id):
             page = self._cache.get(realm_id)
             if page is None or page.is_sparse:

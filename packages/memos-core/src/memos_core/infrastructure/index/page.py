@@ -109,9 +109,11 @@ class PageView:
 
     @cached_property
     def order(self) -> IntArray:
-        """Rows by space, then time, then as they were written: the order of a conversation."""
-        rows = np.arange(self.count)
-        keys = (rows, self.columns["when"], self.columns["space"])
+        """Rows by space, then time, then as they were recorded: the order of a conversation.
+
+        Never by row number, which changes with what others write, and so would move scores.
+        """
+        keys = (self.columns["created"], self.columns["when"], self.columns["space"])
         ordered: IntArray = np.lexsort(keys)
         return ordered
 

@@ -200,6 +200,10 @@ def translated_errors() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _translate(error) from error
+    except UnicodeDecodeError as error:
+        raise DamagedError(
+            "stored text is not text any more: run `memos doctor`, restore a backup"
+        ) from error
     except sqlite3.Error as error:
         raise _translate(DatabaseError(None, None, error)) from error
 

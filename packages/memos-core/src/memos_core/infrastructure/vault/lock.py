@@ -81,11 +81,17 @@ class WriterLock:
                 os.close(descriptor)
 
         threading.Thread(target=wait, name="memos-writer-queue", daemon=True).start()
-        turn.wait(max(0.0, deadline - time.monotonic()))
-        with decided:
-            if turn.is_set():
-                return descriptor
-            given_up = True
+        came = False
+        try:
+            came = turn.wait(max(0.0, deadline - time.monotonic()))
+        finally:  # also where the wait is interrupted: nobody may be left holding the lock
+            with decided:
+                given_up = not came
+                late = given_up and turn.is_set()
+            if late:
+                os.close(descriptor)
+        if came:
+            return descriptor
         raise self._busy()
 
     def _busy(self) -> BusyError:

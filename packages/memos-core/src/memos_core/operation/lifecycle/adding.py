@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, Literal
 
 from pydantic import JsonValue
 from sqlalchemy import insert
 
-from memos_core.clock import from_micros, later, to_micros
-from memos_core.cube import Header, Kind, MemCube, MemoryState
+from memos_core.clock import from_micros
+from memos_core.cube import MemCube, MemoryState
 from memos_core.draft import Draft, Key
 from memos_core.errors import ConflictError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
@@ -40,8 +40,9 @@ from memos_core.memory.plaintext import (
 from memos_core.models.embedder import Embedder
 from memos_core.operation.embedding import Embedding
 from memos_core.operation.gate import Gate, Refusal
+from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.labelling import Labeller, own_atom
-from memos_core.operation.lifecycle.patching import end_of
+from memos_core.operation.lifecycle.patching import compose_header, end_of
 from memos_core.operation.lifecycle.updating import Updater
 from memos_core.settings import Settings
 
@@ -68,6 +69,7 @@ class Adder:
         embedding: Makes vectors.
         labeller: Makes labels.
         updater: Replaces a memory that already has the key.
+        forgetter: Removes a memory that has ended and still has the key.
         settings: Limits.
     """
 
@@ -77,12 +79,14 @@ class Adder:
         embedding: Embedding,
         labeller: Labeller,
         updater: Updater,
+        forgetter: Forgetter,
         settings: Settings,
     ) -> None:
         self._gate = gate
         self._embedding = embedding
         self._labeller = labeller
         self._updater = updater
+        self._forgetter = forgetter
         self._settings = settings
 
     def add(self, actor: Actor, drafts: Sequence[Draft], on_key: OnKey) -> list[MemCube]:
@@ -96,6 +100,7 @@ class Adder:
         if not drafts:
             return []
         checked = [check_draft(draft, self._settings) for draft in drafts]
+        _check_keys(checked, actor.home)
         with self._gate.snapshot(actor, VERB) as tx:  # no text leaves for a model before it may
             for path in sorted({draft.space or actor.home for draft in checked}):
                 self._gate.require(tx, actor, Action.WRITE, path)
@@ -115,33 +120,35 @@ class Adder:
         embedder: Embedder,
         on_key: OnKey,
     ) -> list[MemCube]:
-        answers: list[MemCube | None] = []
-        written: list[_Written] = []
-        spaces: dict[str, SpaceRef] = {}
-        places: dict[tuple[str, str], int] = {}
+        answers: dict[int, MemCube] = {}
+        spaces = self._spaces(tx, actor, drafts)
+        # What is replaced comes first: drafts derived from it must inherit its label of afterwards.
         for row, draft in enumerate(drafts):
-            path = draft.space or actor.home
-            if path not in spaces:
-                self._gate.require(tx, actor, Action.WRITE, path)
-                spaces[path] = self._gate.registry.ensure_space(tx, path)
-            if draft.key is not None:
-                taken = places.setdefault((path, draft.key), row)
-                if taken != row:
-                    raise InvalidInputError(
-                        f"the key {draft.key!r} is given twice in one call: "
-                        "keys are unique per space"
-                    )
-                kept = self._meet(tx, actor, draft, spaces[path], vectors[row], embedder, on_key)
-                if kept is not None:
-                    answers.append(kept)
-                    continue
-            written.append(
-                self._compose(tx, actor, draft, spaces[path], vectors[row], embedder, len(written))
-            )
-            answers.append(None)
+            space = spaces[draft.space or actor.home]
+            kept = self._meet(tx, actor, draft, space, (vectors[row], embedder), on_key)
+            if kept is not None:
+                answers[row] = kept
+        written: list[_Written] = []
+        for row, draft in enumerate(drafts):
+            if row not in answers:
+                space, made = spaces[draft.space or actor.home], (vectors[row], embedder)
+                written.append(self._compose(tx, actor, draft, space, made, len(written)))
         self._insert(tx, written, embedder)
         fresh = iter(written)
-        return [next(fresh).record.memcube() if kept is None else kept for kept in answers]
+        return [
+            answers[row] if row in answers else next(fresh).record.memcube()
+            for row in range(len(drafts))
+        ]
+
+    def _spaces(
+        self, tx: Transaction, actor: Actor, drafts: Sequence[Draft]
+    ) -> dict[str, SpaceRef]:
+        """Decide about every space that is written to, and find its ids."""
+        found: dict[str, SpaceRef] = {}
+        for path in sorted({draft.space or actor.home for draft in drafts}):
+            self._gate.require(tx, actor, Action.WRITE, path)
+            found[path] = self._gate.registry.ensure_space(tx, path)
+        return found
 
     def _meet(
         self,
@@ -149,12 +156,15 @@ class Adder:
         actor: Actor,
         draft: Draft,
         space: SpaceRef,
-        vector: FloatArray,
-        embedder: Embedder,
+        made: tuple[FloatArray, Embedder],
         on_key: OnKey,
     ) -> MemCube | None:
         """Deal with a key that may be taken; None means that there is none, or that it is free."""
-        if draft.key is None or fetch_by_key(tx, space.id, draft.key) is None:
+        found = None if draft.key is None else fetch_by_key(tx, space.id, draft.key)
+        if draft.key is None or found is None:
+            return None
+        if found.cube.expires is not None and found.cube.expires <= tx.now:
+            self._forgetter.reap(tx, actor, found.cube.id)  # what has ended holds no key
             return None
         if on_key == "error":
             error = ConflictError(
@@ -166,7 +176,7 @@ class Adder:
         if on_key == "skip":
             self._gate.note(tx, actor, VERB, subject=record.cube.id, data={"skipped": True})
             return record.memcube()
-        return self._updater.replace(tx, actor, record, draft, (vector, embedder))
+        return self._updater.replace(tx, actor, record, draft, made)
 
     def _compose(
         self,
@@ -174,18 +184,22 @@ class Adder:
         actor: Actor,
         draft: Draft,
         space: SpaceRef,
-        vector: FloatArray,
-        embedder: Embedder,
+        made: tuple[FloatArray, Embedder],
         offset: int,
     ) -> _Written:
+        vector, embedder = made
         now = tx.now + offset  # so that the order of a batch is the order of its drafts
         parents = tuple(self._gate.readable(tx, actor, parent) for parent in draft.parents)
-        own = own_atom(space.path, draft.sensitivity, draft.access, draft.purposes)
+        header = compose_header(draft, space.path, actor.principal, now, embedder)
+        ends = [end_of(header), *(parent.cube.expires for parent in parents)]
+        end = min((each for each in ends if each is not None), default=None)
+        if end is not None:  # what is derived does not outlive its sources
+            header = header.model_copy(update={"expires": from_micros(end)})
+        own = own_atom(space.path, header)
         own_label = self._labeller.label(tx, own, ())
         label = self._inherit(tx, own_label, parents)
         principal_id = self._gate.registry.ensure_principal(tx, actor.principal)
         cube_id = self._gate.vault.mint("mem")
-        header = compose_header(draft, space.path, actor.principal, now, embedder)
         cube = CubeRow(
             id=cube_id,
             realm_id=space.realm_id,
@@ -196,7 +210,7 @@ class Adder:
             version=1,
             label_id=label.id,
             own_label_id=own_label.id,
-            expires=end_of(header),
+            expires=end,
             created=now,
         )
         version = VersionRow(
@@ -269,48 +283,36 @@ def check_draft(draft: Draft, settings: Settings) -> Draft:
     for purpose in draft.purposes:
         check_purpose(purpose)
     check_size(draft.content, settings.max_content_bytes)
+    check_header_size(draft, settings.max_content_bytes)
     return draft
 
 
-def compose_header(draft: Draft, space: str, owner: str, now: int, embedder: Embedder) -> Header:
-    """Build a memory's header from a draft.
-
-    Args:
-        draft: What the caller gave.
-        space: Where it goes.
-        owner: Who adds it.
-        now: Microseconds.
-        embedder: What makes its vector.
+def _check_keys(drafts: Sequence[Draft], home: str) -> None:
+    """Refuse drafts of one call that claim the same key.
 
     Raises:
-        InvalidInputError: It would already have expired.
+        InvalidInputError: Two do.
     """
-    expires = draft.expires
-    if isinstance(expires, timedelta):
-        expires = later(now, expires)
-    if expires is not None and to_micros(expires) <= now:
-        raise InvalidInputError(f"expires is not in the future: {expires.isoformat()}")
-    fields: dict[str, Any] = {
-        "key": draft.key,
-        "kind": Kind.PLAINTEXT,
-        "semantic_type": draft.semantic_type,
-        "created": from_micros(now),
-        "occurred_at": draft.occurred_at,
-        "valid_from": draft.valid.start,
-        "valid_to": draft.valid.end,
-        "source": draft.source,
-        "speaker": draft.speaker,
-        "tags": tuple(sorted(draft.tags)) or None,
-        "metadata": dict(draft.metadata) or None,
-        "lineage": draft.parents or None,
-        "embedding_fp": f"{embedder.name}[dim={embedder.dims}]",
-        "space": space,
-        "owner": owner,
-        "access": tuple(sorted(draft.access)) or None,
-        "sensitivity": draft.sensitivity,
-        "field_sensitivity": dict(draft.field_sensitivity) or None,
-        "purposes": tuple(sorted(draft.purposes)) or None,
-        "expires": expires,
-        "priority": draft.priority,
-    }
-    return Header(**{name: value for name, value in fields.items() if value is not None})
+    seen: set[tuple[str, str]] = set()
+    for draft in drafts:
+        place = (draft.space or home, draft.key or "")
+        if draft.key is not None and place in seen:
+            raise InvalidInputError(
+                f"the key {draft.key!r} is given twice in one call: keys are unique per space"
+            )
+        seen.add(place)
+
+
+def check_header_size(draft: Draft, max_bytes: int) -> None:
+    """Refuse metadata and tags that are larger than any content may be.
+
+    Raises:
+        InvalidInputError: They are.
+    """
+    own = [dict(draft.metadata), sorted(draft.tags), sorted(draft.access), sorted(draft.purposes)]
+    size = len(json.dumps(own, ensure_ascii=False).encode("utf-8"))
+    if size > max_bytes:
+        raise InvalidInputError(
+            f"metadata and tags have {size:,} bytes, the limit is {max_bytes:,}: "
+            "put long texts into the content"
+        )

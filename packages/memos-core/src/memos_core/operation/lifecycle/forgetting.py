@@ -19,7 +19,7 @@ from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import erase
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.operation.gate import Gate, Ref, unique
+from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.results import ForgetReport
 
 VERB: Final = "memos.forget"
@@ -50,17 +50,33 @@ class Forgetter:
             named = [self._forgettable(tx, actor, ref) for ref in unique(refs)]
             ids = list(dict.fromkeys(named))
             derived = self._descendants(tx, ids)
+            shown = self._shown(tx, actor, derived)
             self._remove(tx, actor, ids, derived, reason)
         emptied = self._gate.vault.database.truncate_log()
         pending = () if emptied else ("the write-ahead log: a reader still needs it",)
         status = "erased" if emptied else "pending"
-        return ForgetReport(tuple(ids), tuple(derived), status, pending)  # type: ignore[arg-type]
+        return ForgetReport(tuple(ids), shown, status, pending)  # type: ignore[arg-type]
 
     def _forgettable(self, tx: Transaction, actor: Actor, ref: Ref) -> str:
-        cube = self._gate.locate(tx, actor, ref).cube  # a damaged memory can be forgotten too
+        # What is damaged, or has ended, can be forgotten too.
+        cube = self._gate.locate(tx, actor, ref, ended_too=True).cube
         space = self._gate.space_of(tx, cube)
         self._gate.require(tx, actor, Action.WRITE, space, cube=cube.id)
         return cube.id
+
+    def reap(self, tx: Transaction, actor: Actor, cube_id: str) -> None:
+        """Remove a memory that has ended, inside a running effect; no right is needed for that."""
+        self._remove(tx, actor, [cube_id], self._descendants(tx, [cube_id]), "expired")
+
+    def _shown(self, tx: Transaction, actor: Actor, ids: Sequence[str]) -> tuple[str, ...]:
+        """Choose those that the actor may read: the others are removed without a word of them."""
+        shown: list[str] = []
+        for each in ids:
+            try:
+                shown.append(self._gate.locate(tx, actor, each, ended_too=True).cube.id)
+            except Refusal:
+                continue
+        return tuple(shown)
 
     def _descendants(self, tx: Transaction, ids: Sequence[str]) -> list[str]:
         """List everything derived from these memories, directly or through others."""

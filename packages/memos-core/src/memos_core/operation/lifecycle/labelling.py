@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy import select
 
+from memos_core.cube import Header, Sensitivity
 from memos_core.infrastructure.governance.labels import Atom, Label
 from memos_core.infrastructure.governance.registry import Registry
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import CubeRow, Damage, fetch, govern
 from memos_core.infrastructure.vault.vault import Transaction
 
+_BATCH: Final = 500
+
 
 def own_atom(
-    space: str, sensitivity: int, access: Iterable[str], purposes: Iterable[str], *, cube: str = ""
+    space: str, header: Header, *, default: int = int(Sensitivity.INTERNAL), cube: str = ""
 ) -> Atom:
-    """Make the atom that a memory brings by itself."""
-    return Atom(space, int(sensitivity), tuple(sorted(access)), tuple(sorted(purposes)), cube)
+    """Make the atom that a memory brings by itself.
+
+    Until fields can be redacted singly, the most sensitive field decides for the whole.
+
+    Args:
+        space: Where the memory lies.
+        header: Its header.
+        default: The sensitivity where the header names none.
+        cube: Its id, where grants on just this memory count.
+    """
+    whole = default if header.sensitivity is None else int(header.sensitivity)
+    level = max([whole, *(int(each) for each in header.field_sensitivity.values())])
+    access, purposes = tuple(sorted(header.access)), tuple(sorted(header.purposes))
+    return Atom(space, level, access, purposes, cube)
 
 
 class Labeller:
@@ -60,22 +76,39 @@ class Labeller:
         Returns:
             The memory's new governing row; it and its journal entry are written.
         """
+        changed = self._rewrite(tx, row, own)
+        if changed.label_id != row.label_id:
+            self._descend(tx, row.id)
+        return changed
+
+    def _rewrite(self, tx: Transaction, row: CubeRow, own: Atom) -> CubeRow:
         own_label = self.label(tx, own, ())
         label = self.label(tx, own, self.parent_labels(tx, row.id))
         changed = replace(row, label_id=label.id, own_label_id=own_label.id)
         if changed != row:
             govern(tx, changed)
             journal.append(tx, row.realm_id, [row.id], "relabel")
-            if changed.label_id != row.label_id:
-                self.descend(tx, row.id)
         return changed
 
-    def descend(self, tx: Transaction, cube_id: str) -> None:
-        """Recompute the labels of what is derived from a memory whose label changed."""
+    def _descend(self, tx: Transaction, cube_id: str) -> None:
+        """Recompute the labels of all that is derived, until nothing changes any more.
+
+        A descendant whose content is damaged is relabelled too; one whose governing row is damaged
+        is withheld anyway, and is left for the doctor.
+        """
         table = schema.lineage
-        query = select(table.c.child_id).where(table.c.parent_id == cube_id)
-        children: Sequence[str] = sorted(tx.connection.execute(query).scalars())
-        for found in fetch(tx, children).values():
-            if isinstance(found, Damage):
-                raise found.error()
-            self.relabel(tx, found.cube, self.own(tx, found.cube))
+        frontier = [cube_id]
+        while frontier:
+            parents, frontier = frontier, []
+            children: set[str] = set()
+            for start in range(0, len(parents), _BATCH):
+                query = select(table.c.child_id).where(
+                    table.c.parent_id.in_(parents[start : start + _BATCH])
+                )
+                children |= set(tx.connection.execute(query).scalars())
+            for found in fetch(tx, sorted(children)).values():
+                if isinstance(found, Damage) and found.table == "cubes":
+                    continue
+                row = found.cube
+                if self._rewrite(tx, row, self.own(tx, row)).label_id != row.label_id:
+                    frontier.append(row.id)

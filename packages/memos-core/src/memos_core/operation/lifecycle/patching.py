@@ -8,10 +8,11 @@ from typing import Any, Final, Literal
 
 from pydantic import JsonValue
 
-from memos_core.clock import later, require_aware, to_micros
+from memos_core.clock import from_micros, later, require_aware, to_micros
 from memos_core.content import Content, Document, Message, TextPart
-from memos_core.cube import Header, Sensitivity
+from memos_core.cube import Header, Kind, Sensitivity
 from memos_core.draft import (
+    Draft,
     Interval,
     Patch,
     check_content,
@@ -21,6 +22,7 @@ from memos_core.draft import (
     name_set,
 )
 from memos_core.errors import InvalidInputError
+from memos_core.models.embedder import Embedder
 
 Mode = Literal["overwrite", "append", "merge"]
 _MODES: Final = ("overwrite", "append", "merge")
@@ -164,3 +166,43 @@ def _joined_json(old: JsonValue, new: JsonValue, mode: Mode) -> JsonValue:
     if mode == "merge":
         return new
     raise InvalidInputError(f"cannot append to a {type(old).__name__}: use mode='overwrite'")
+
+
+def compose_header(draft: Draft, space: str, owner: str, now: int, embedder: Embedder) -> Header:
+    """Build a memory's header from a draft.
+
+    Args:
+        draft: What the caller gave.
+        space: Where it goes.
+        owner: Who adds it.
+        now: Microseconds.
+        embedder: What makes its vector.
+
+    Raises:
+        InvalidInputError: It would already have expired.
+    """
+    expires = _end(draft.expires, now)
+    fields: dict[str, Any] = {
+        "key": draft.key,
+        "kind": Kind.PLAINTEXT,
+        "semantic_type": draft.semantic_type,
+        "created": from_micros(now),
+        "occurred_at": draft.occurred_at,
+        "valid_from": draft.valid.start,
+        "valid_to": draft.valid.end,
+        "source": draft.source,
+        "speaker": draft.speaker,
+        "tags": tuple(sorted(draft.tags)) or None,
+        "metadata": dict(draft.metadata) or None,
+        "lineage": draft.parents or None,
+        "embedding_fp": f"{embedder.name}[dim={embedder.dims}]",
+        "space": space,
+        "owner": owner,
+        "access": tuple(sorted(draft.access)) or None,
+        "sensitivity": draft.sensitivity,
+        "field_sensitivity": dict(draft.field_sensitivity) or None,
+        "purposes": tuple(sorted(draft.purposes)) or None,
+        "expires": expires,
+        "priority": draft.priority,
+    }
+    return Header(**{name: value for name, value in fields.items() if value is not None})

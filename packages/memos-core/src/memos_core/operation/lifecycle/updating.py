@@ -35,6 +35,7 @@ from memos_core.operation.lifecycle.patching import (
     Mode,
     checked_patch,
     combined,
+    compose_header,
     end_of,
     patched_header,
 )
@@ -132,9 +133,10 @@ class Updater:
             raise InvalidInputError("a memory that is replaced by key cannot change its parents")
         space = self._gate.space_of(tx, record.cube)
         self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
-        names = Patch.__slots__
-        patch = Patch(**{name: getattr(draft, name) for name in names})
-        header = patched_header(_header(record), patch, tx.now)
+        before = _header(record)
+        header = compose_header(draft, space, before.owner or actor.principal, tx.now, made[1])
+        kept = {"created": before.created, "lineage": before.lineage}
+        header = header.model_copy(update=kept)
         change = Change(header, draft.content, *made, reason="replaced by key")
         return self._write(tx, actor, record, change)
 
@@ -192,8 +194,7 @@ class Updater:
         row = record.cube
         before = self._labeller.own(tx, row)
         space = self._gate.space_of(tx, record.cube)
-        sensitivity = before.sensitivity if header.sensitivity is None else int(header.sensitivity)
-        after = own_atom(space, sensitivity, header.access, header.purposes, cube=before.cube)
+        after = own_atom(space, header, default=before.sensitivity, cube=before.cube)
         if after == before:
             return row
         if not is_at_least_as_narrow(Label.of([after]), Label.of([before])):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,10 +19,10 @@ from pydantic import JsonValue
 from sqlalchemy import select
 
 from memos_core.cube import Header, MemCube, Version
-from memos_core.errors import InvalidInputError, NotFoundError
+from memos_core.errors import BusyError, DamagedError, InvalidInputError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action, Rights, decide_space
-from memos_core.infrastructure.governance.names import is_personal, realm_of
+from memos_core.infrastructure.governance.names import is_personal, realm_of, within
 from memos_core.infrastructure.governance.registry import AccessView
 from memos_core.infrastructure.index.analysis import Analyzer
 from memos_core.infrastructure.index.entry import FloatArray
@@ -48,6 +49,7 @@ from memos_core.results import Hit, Hits, Page
 from memos_core.settings import Settings
 
 _TRIES: Final = 8
+_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +100,70 @@ class Recall:
 
     def search(self, scope: Scope, question: Question) -> Hits:
         """Find the memories that answer a question, best first."""
-        for attempt in range(_TRIES):
-            snapshot = self._snapshot(scope)
-            ranked = self._rank(snapshot, question)
-            hits = self._commit(scope, snapshot, ranked, question, last=attempt == _TRIES - 1)
-            if hits is not None:
-                return hits
-        raise AssertionError("the last attempt always answers")
+
+        def choose(snapshot: _Snapshot) -> list[Ranked]:
+            return self._rank(snapshot, question)
+
+        snapshot, ranked, records = self._committed(scope, "memos.search", choose)
+        return self._hits(snapshot, ranked, records, question)
 
     def listing(self, scope: Scope, limit: int, cursor: str | None) -> Page[MemCube]:
         """List memories in the order in which they were recorded."""
         after = _read_cursor(cursor)
-        for attempt in range(_TRIES):
-            snapshot = self._snapshot(scope)
-            rows = _listed(snapshot.candidates, after, limit + 1)
-            chosen = [ranked for _place, ranked in rows[:limit]]
-            last = attempt == _TRIES - 1
-            records = self._commit_records(scope, "memos.get_all", snapshot, chosen, last=last)
+        rows: list[tuple[tuple[int, str], Ranked]] = []
+
+        def choose(snapshot: _Snapshot) -> list[Ranked]:
+            rows[:] = _listed(snapshot.candidates, after, limit + 1)
+            return [ranked for _place, ranked in rows[:limit]]
+
+        _snapshot, _ranked, records = self._committed(scope, "memos.get_all", choose)
+        more = len(rows) > limit
+        next_cursor = _write_cursor(rows[limit - 1][0]) if more else None
+        return Page(tuple(r.memcube() for r in records if isinstance(r, Record)), next_cursor)
+
+    def _committed(
+        self, scope: Scope, verb: str, choose: Callable[[_Snapshot], list[Ranked]]
+    ) -> tuple[_Snapshot, list[Ranked], list[Record | Damage]]:
+        """Choose in a snapshot, then commit the read; choose again where anything has moved.
+
+        The last attempt chooses inside the committing transaction, where nothing can move: whoever
+        keeps changing the policy or the memories delays a read, and never empties it.
+        """
+        for _ in range(_TRIES):
+            with self._gate.vault.read() as tx:
+                snapshot = self._snapshot(tx, scope)
+            ranked = choose(snapshot)
+            with self._gate.effect(scope.actor, verb, durable=False) as tx:
+                records = self._confirmed(tx, scope, verb, snapshot, ranked)
             if records is not None:
-                more = len(rows) > limit
-                next_cursor = _write_cursor(rows[limit - 1][0]) if more else None
-                cubes = tuple(r.memcube() for r in records if isinstance(r, Record))
-                return Page(cubes, next_cursor)
-        raise AssertionError("the last attempt always answers")
+                return snapshot, ranked, records
+        with self._gate.effect(scope.actor, verb, durable=False) as tx:
+            snapshot = self._snapshot(tx, scope)
+            ranked = choose(snapshot)
+            records = self._confirmed(tx, scope, verb, snapshot, ranked)
+            if records is None:
+                raise BusyError("the memories kept changing while they were read: try again")
+        return snapshot, ranked, records
+
+    def _confirmed(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        verb: str,
+        snapshot: _Snapshot,
+        ranked: Sequence[Ranked],
+    ) -> list[Record | Damage] | None:
+        """Read every hit again and write the entry; None where anything has moved."""
+        if not snapshot.access.is_good(tx.epoch, tx.now):
+            return None
+        found = fetch(tx, [each.cube_id for each in ranked], at=scope.actor.at)
+        records = [_still(found.get(each.cube_id), each, tx.now) for each in ranked]
+        still = [record for record in records if record is not None]
+        if len(still) < len(records):
+            return None
+        outcome, data = self._entry(tx, scope, snapshot, [record.cube.id for record in still])
+        self._gate.note(tx, scope.actor, verb, outcome, data=data)
+        return still
 
     def get(self, actor: Actor, ref: Ref, version: int | None) -> MemCube:
         """Return one memory, as it is or as one of its versions."""
@@ -162,20 +205,19 @@ class Recall:
         allowed = self._gate.access(tx, actor).may_read(tx, self._gate.registry, labels)
         return [each for each, may in zip(versions, allowed, strict=True) if may]
 
-    def _snapshot(self, scope: Scope) -> _Snapshot:
-        with self._gate.vault.read() as tx:
-            access = self._gate.access(tx, scope.actor)
-            if tx.embedder is None:  # nothing was ever written
-                return _Snapshot(access, (), (), None)
-            embedder = self._embedding.embedder(tx)
-            candidates: list[Candidates] = []
-            damaged: list[str] = []
-            for realm_id, seq in self._realms(tx, access.rights, scope):
-                view = self._view(tx, scope, access, realm_id, seq, embedder)
-                allowed = access.may_read(tx, self._gate.registry, list(view.labels))
-                mask = eligible(view, allowed, scope, tx.now)
-                candidates.append(Candidates(view, mask, view.order[mask[view.order]]))
-                damaged += self._damaged(tx, access, view)
+    def _snapshot(self, tx: Transaction, scope: Scope) -> _Snapshot:
+        access = self._gate.access(tx, scope.actor)
+        if tx.embedder is None:  # nothing was ever written
+            return _Snapshot(access, (), (), None)
+        embedder = self._embedding.embedder(tx)
+        candidates: list[Candidates] = []
+        damaged: list[str] = []
+        for realm_id, seq in self._realms(tx, access.rights, scope):
+            view = self._view(tx, scope, access, realm_id, seq, embedder)
+            allowed = access.may_read(tx, self._gate.registry, list(view.labels))
+            mask = eligible(view, allowed, scope, tx.now)
+            candidates.append(Candidates(view, mask, view.order[mask[view.order]]))
+            damaged += self._damaged(tx, scope, access, view)
 
         def embed(text: str) -> FloatArray:
             vector: FloatArray = self._embedding.vectors(embedder, [text])[0]
@@ -207,26 +249,29 @@ class Recall:
 
         return self._follower.as_of(tx, realm_id, at, embedder.name, embedder.dims, readable)
 
-    def _damaged(self, tx: Transaction, access: AccessView, view: PageView) -> list[str]:
+    def _damaged(
+        self, tx: Transaction, scope: Scope, access: AccessView, view: PageView
+    ) -> list[str]:
+        """List the withheld memories that the request is about and the actor may read."""
+        if not view.damaged:
+            return []
         ids = list(view.damaged)
-        known = [each for each in ids if self._gate.registry.has_label(tx, view.damaged[each])]
-        labels = [view.damaged[each] for each in known]
+        labels = [view.damaged[each] for each in ids]
         allowed = access.may_read(tx, self._gate.registry, labels)
-        return [each for each, may in zip(known, allowed, strict=True) if may]
+        readable = [each for each, may in zip(ids, allowed, strict=True) if may]
+        shown: list[str] = []
+        for found in fetch(tx, readable).values():
+            with suppress(DamagedError):  # its space is not to be found: then it is in no scope
+                path = self._gate.space_of(tx, found.cube)
+                if all(within(path, subtree) for subtree in scope.subtrees):
+                    shown.append(found.cube.id)
+        return shown
 
     def _realms(self, tx: Transaction, rights: Rights, scope: Scope) -> list[tuple[str, int]]:
         """List the realms that a request touches, each with its journal's last number."""
         subtrees, everything, single = rights.reach()
         names = {realm_of(path) for path in subtrees}
-        if single:
-            cubes, realms = schema.cubes, schema.realms
-            query = (
-                select(realms.c.name)
-                .join_from(cubes, realms, cubes.c.realm_id == realms.c.id)
-                .where(cubes.c.id.in_(single))
-                .distinct()
-            )
-            names |= set(tx.connection.execute(query).scalars())
+        names |= self._realms_of(tx, sorted(single))
         wanted = {realm_of(path) for path in scope.subtrees}
         if len(wanted) > 1:
             return []
@@ -240,6 +285,19 @@ class Recall:
         else:
             found = journal.counters(tx, sorted(names))
         return [found[name] for name in sorted(found)]
+
+    def _realms_of(self, tx: Transaction, cube_ids: Sequence[str]) -> set[str]:
+        cubes, realms = schema.cubes, schema.realms
+        names: set[str] = set()
+        for start in range(0, len(cube_ids), _BATCH):
+            query = (
+                select(realms.c.name)
+                .join_from(cubes, realms, cubes.c.realm_id == realms.c.id)
+                .where(cubes.c.id.in_(cube_ids[start : start + _BATCH]))
+                .distinct()
+            )
+            names |= set(tx.connection.execute(query).scalars())
+        return names
 
     def _rank(self, snapshot: _Snapshot, question: Question) -> list[Ranked]:
         if snapshot.embed is None or not any(len(each.rows) for each in snapshot.candidates):
@@ -257,25 +315,19 @@ class Recall:
             return ranked
         return [each for each in ranked if each.score >= question.min_score]
 
-    def _commit(
+    def _hits(
         self,
-        scope: Scope,
         snapshot: _Snapshot,
-        ranked: list[Ranked],
+        ranked: Sequence[Ranked],
+        records: Sequence[Record | Damage],
         question: Question,
-        *,
-        last: bool,
-    ) -> Hits | None:
-        records = self._commit_records(scope, "memos.search", snapshot, ranked, last=last)
-        if records is None:
-            return None
+    ) -> Hits:
         hits: list[Hit] = []
-        damaged = list(snapshot.damaged)
+        damaged = set(snapshot.damaged)
         left = question.budget_tokens
         for each, record in zip(ranked, records, strict=True):
             if isinstance(record, Damage):
-                damaged.append(record.cube.id)
-            if not isinstance(record, Record):
+                damaged.add(record.cube.id)
                 continue
             cube = record.memcube()
             if left is not None:
@@ -284,30 +336,8 @@ class Recall:
                     continue
                 left -= cost
             hits.append(Hit(cube, each.score, each.why))
-        warnings = [
-            f"memory {each} is damaged on disk and withheld" for each in sorted(set(damaged))
-        ]
+        warnings = [f"memory {each} is damaged on disk and withheld" for each in sorted(damaged)]
         return Hits(hits, warnings=warnings)
-
-    def _commit_records(
-        self, scope: Scope, verb: str, snapshot: _Snapshot, ranked: Sequence[Ranked], *, last: bool
-    ) -> list[Record | Damage | None] | None:
-        """Read every hit again and write the entry; None asks for another attempt.
-
-        On the last attempt, hits that moved meanwhile are left out instead.
-        """
-        with self._gate.effect(scope.actor, verb, durable=False) as tx:
-            good = snapshot.access.is_good(tx.epoch, tx.now)
-            if not good and not last:
-                return None
-            ids = [each.cube_id for each in ranked]
-            found = fetch(tx, ids, at=scope.actor.at) if good else {}
-            records = [_still(found.get(each.cube_id), each, tx.now) for each in ranked]
-            if None in records and not last:
-                return None
-            outcome, data = self._entry(tx, scope, snapshot, [r.cube.id for r in records if r])
-            self._gate.note(tx, scope.actor, verb, outcome, data=data)
-            return records
 
     def _entry(
         self, tx: Transaction, scope: Scope, snapshot: _Snapshot, ids: list[str]
@@ -370,6 +400,8 @@ def _write_cursor(place: tuple[int, str]) -> str:
 def _read_cursor(cursor: str | None) -> tuple[int, str]:
     if cursor is None:
         return (int(np.iinfo(np.int64).min), "")
+    if not isinstance(cursor, str):
+        raise InvalidInputError("malformed cursor: pass the one of the last page, unchanged")
     try:
         created, cube_id = base64.urlsafe_b64decode(cursor.encode("ascii")).decode().split(":")
         return (int(created), cube_id)

@@ -1,0 +1,1 @@
+"""The tests: sentences about behaviour, on the real thing."""

@@ -16,7 +16,6 @@ from autogen_core.models import (
     SystemMessage,
     UserMessage,
 )
-from tests.scripted import autogen_client, autogen_shown
 
 from memos_autogen import (
     MemosChatCompletionContext,
@@ -27,6 +26,7 @@ from memos_autogen import (
     to_messages,
 )
 from memos_core import DeniedError, InvalidInputError, MemOS, Session
+from tests.scripted import autogen_client, autogen_shown
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ from autogen_core.models import UserMessage
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from llama_index.core.base.llms.types import ChatMessage
-from tests.scripted import autogen_client, autogen_shown, langchain_model
 
 from memos_autogen import MemosChatCompletionContext, MemosComponentConfig
 from memos_autogen import MemosMemory as AutoGenMemory
@@ -28,6 +27,7 @@ from memos_langchain.classic import MemosMemory as ClassicMemory
 from memos_llamaindex import MemosMemory as LlamaIndexMemory
 from memos_llamaindex import MemosMemoryBlock
 from memos_llamaindex import MemosRetriever as LlamaIndexRetriever
+from tests.scripted import autogen_client, autogen_shown, langchain_model
 
 SAID = "The harbour boat leaves at nine."
 ASKED = "When does the harbour boat leave?"

@@ -17,7 +17,6 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import GetOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
-from tests.scripted import langchain_model
 
 from memos_core import DeniedError, MemOS, Session
 from memos_core.testing import HashingEmbedder, ManualClock, temporary_memos
@@ -30,6 +29,7 @@ from memos_langchain import (
     to_message,
 )
 from memos_langchain.classic import MemosMemory
+from tests.scripted import langchain_model
 
 # -- the store, op by op ------------------------------------------------------------------------
 

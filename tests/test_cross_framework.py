@@ -11,8 +11,8 @@ from autogen_core.memory import MemoryContent, MemoryMimeType
 from autogen_core.model_context import UnboundedChatCompletionContext
 from autogen_core.models import UserMessage
 from langchain.agents import create_agent
-from langchain_core.messages import HumanMessage
-from llama_index.core.base.llms.types import ChatMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 
 from memos_autogen import MemosChatCompletionContext, MemosComponentConfig
 from memos_autogen import MemosMemory as AutoGenMemory
@@ -77,6 +77,11 @@ async def from_langchain_retriever(session: Session) -> list[Read]:
     return [(each.page_content, each.metadata["memos"]) for each in found]
 
 
+async def from_store(session: Session) -> list[Read]:
+    found = await MemosStore(session).asearch(("memos",), query=ASKED)
+    return [(each.value["text"], each.value["memos"]) for each in found]
+
+
 async def from_middleware(session: Session) -> list[Read]:
     model = langchain_model("ok")
     agent = create_agent(model, middleware=[MemosMiddleware(session, remember=False)])
@@ -134,6 +139,7 @@ WRITERS: dict[str, tuple[Callable[[Session], Awaitable[None]], str | None, str]]
 }
 READERS: dict[str, Callable[[Session], Awaitable[list[Read]]]] = {
     "langchain retriever": from_langchain_retriever,
+    "langgraph store": from_store,
     "langchain middleware": from_middleware,
     "langchain classic memory": from_classic,
     "llamaindex retriever": from_llamaindex_retriever,
@@ -178,3 +184,31 @@ async def test_what_is_forgotten_is_gone_from_the_next_call_of_every_reader(
     assert [each for each in await READERS[reader](alice) if SAID in each[0]]
     alice.forget(cube.id)
     assert not [each for each in await READERS[reader](alice) if SAID in each[0]]
+
+
+def test_a_conversation_goes_on_in_another_framework(alice: Session, bob: Session) -> None:
+    """Roles, names, ids, tool calls and order are whole on either side; a stranger has none."""
+    history = MemosChatMessageHistory(alice, "monday")
+    memory = LlamaIndexMemory.from_defaults(session=alice, thread="monday")
+    call: Any = {"id": "c1", "name": "look", "args": {"q": 1}, "type": "tool_call"}
+    history.add_messages(
+        [
+            HumanMessage("Thanks!", name="maya", id="m1"),
+            AIMessage("", tool_calls=[call]),
+            ToolMessage("42", tool_call_id="c1", name="look"),
+            HumanMessage("Thanks!"),
+        ]
+    )
+    there = memory.get_all()
+    assert [m.role.value for m in there] == ["user", "assistant", "tool", "user"]
+    assert [m.content for m in there] == ["Thanks!", None, "42", "Thanks!"]
+    assert there[0].additional_kwargs == {"name": "maya", "id": "m1"}
+    assert there[1].blocks == [
+        ToolCallBlock(tool_call_id="c1", tool_name="look", tool_kwargs={"q": 1})
+    ]
+    assert there[2].additional_kwargs["tool_call_id"] == "c1"
+    memory.put(ChatMessage(role="assistant", content="You are welcome."))
+    assert [(m.type, m.text) for m in history.messages][-1] == ("ai", "You are welcome.")
+    assert history.messages[1].tool_calls == [call]  # type: ignore[attr-defined]
+    assert MemosChatMessageHistory(bob, "monday").messages == []
+    assert LlamaIndexMemory.from_defaults(session=bob, thread="monday").get_all() == []

@@ -15,10 +15,11 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.retrievers import BaseRetriever
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 from langgraph.store.base import GetOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
 
-from memos_core import DeniedError, MemOS, Session
+from memos_core import DeniedError, InvalidInputError, MemOS, Session
 from memos_core.testing import HashingEmbedder, ManualClock, temporary_memos
 from memos_langchain import (
     MemosChatMessageHistory,
@@ -128,6 +129,37 @@ def test_an_unscoped_search_finds_the_sessions_items_and_nobody_elses(
     assert MemosStore(alice).get(("memories",), "k") is not None
     with pytest.raises(DeniedError):
         MemosStore(None).search(())
+
+
+def test_the_stores_view_shows_what_the_session_may_read_and_takes_nothing(
+    alice: Session, bob: Session
+) -> None:
+    cube = alice.add("The boat leaves at nine.")
+    store = MemosStore(alice)
+    assert [item.value["text"] for item in store.search(("memos",))] == [cube.text]
+    item = store.get(("memos",), cube.id)
+    assert item is not None
+    assert item.value["memos"]["owner"] == "user:alice"
+    assert MemosStore(bob).search(("memos",), query="boat") == []
+    assert MemosStore(bob).get(("memos",), cube.id) is None
+    with pytest.raises(InvalidInputError, match="a view"):
+        store.put(("memos",), "k", {"n": 1})
+
+
+def test_one_store_serves_many_users_by_the_runs_config(memos: MemOS) -> None:
+    def who(config: Any) -> Session:
+        return memos.session(f"user:{config['configurable']['user']}")
+
+    store = MemosStore(who)
+
+    def node(state: dict[str, Any]) -> dict[str, Any]:
+        store.put(("prefs",), "k", {"of": state["who"]})
+        return {"who": ",".join(item.value["of"] for item in store.search(()))}
+
+    graph = StateGraph(dict).add_node("n", node).add_edge(START, "n").compile()
+    for name in ("ann", "ben"):
+        out = graph.invoke({"who": name}, config={"configurable": {"user": name}})
+        assert out["who"] == name
 
 
 def test_the_store_finds_by_meaning_and_lets_items_end(alice: Session, clock: ManualClock) -> None:

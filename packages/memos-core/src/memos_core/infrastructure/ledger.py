@@ -49,6 +49,8 @@ class Event:
         purpose: The session's purpose.
         subject: The memory, grant or principal that it was done to.
         data: Details without content.
+        time: When, in microseconds; None is the transaction's time. The events of a batch bear
+            successive times, so that whatever follows is later than all of it.
     """
 
     type: str
@@ -57,6 +59,7 @@ class Event:
     purpose: str
     subject: str | None = None
     data: Mapping[str, JsonValue] = field(default_factory=dict)
+    time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Ledger:
             time = max(tx.now, head.last_time)
             rows, previous = [], head.head
             for offset, event in enumerate(events, start=1):
+                time = max(time, event.time or 0)
                 body = self._body(tx, event, time)
                 previous = link(previous, chain, head.seq + offset, body)
                 rows.append(

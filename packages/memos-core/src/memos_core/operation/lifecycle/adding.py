@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pydantic import JsonValue
@@ -230,7 +230,7 @@ class Adder:
             "version": 1,
             "commitment": commitment(key, version.content_hash),
         }
-        event = self._gate.event(tx, actor, VERB, subject=cube_id, data=data)
+        event = replace(self._gate.event(tx, actor, VERB, subject=cube_id, data=data), time=now)
         return _Written(Record(cube, version), vector.tobytes(), key, event, parents)
 
     def _inherit(self, tx: Transaction, own: Label, parents: Sequence[Record]) -> Label:

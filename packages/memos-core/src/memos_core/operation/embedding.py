@@ -24,6 +24,11 @@ class Embedding:
         with vault.read() as tx:
             self.check(tx)
 
+    @property
+    def in_use(self) -> Embedder | None:
+        """The embedder, if one was chosen already; an effect still holds it to the vault's."""
+        return self._given
+
     def check(self, tx: Transaction) -> None:
         """Hold the caller's embedder to the vault's.
 

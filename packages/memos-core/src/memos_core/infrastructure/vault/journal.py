@@ -24,6 +24,8 @@ _NEXT = (
     .returning(schema.realms.c.seq)
 )
 _INSERT = insert(schema.journal)
+_REALMS = select(schema.realms)
+_NAMED_REALMS = _REALMS.where(schema.realms.c.name.in_(bindparam("names", expanding=True)))
 
 
 def append(tx: Transaction, realm_id: str, cube_ids: Sequence[str], op: Op) -> None:
@@ -55,10 +57,10 @@ def counters(tx: Transaction, names: Sequence[str] | None) -> dict[str, tuple[st
     Returns:
         A mapping from the realm's name to its id and its last number.
     """
-    query = select(schema.realms)
-    if names is not None:
-        query = query.where(schema.realms.c.name.in_(names))
-    rows = tx.connection.execute(query)
+    if names is None:
+        rows = tx.connection.execute(_REALMS)
+    else:
+        rows = tx.connection.execute(_NAMED_REALMS, {"names": list(names)})
     return {row.name: (row.id, row.seq) for row in rows}
 
 

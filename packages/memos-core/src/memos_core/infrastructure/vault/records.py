@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Result, Row, Select, bindparam, delete, func, insert, select, true, update
 
 from memos_core.clock import from_micros
-from memos_core.cube import Header, MemCube, MemoryState, Version
+from memos_core.cube import MemCube, MemoryState, Version
 from memos_core.errors import DamagedError
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.schema import seal
@@ -78,7 +78,9 @@ class Record:
 
     def memcube(self) -> MemCube:
         """Build the MemCube that callers see."""
-        header = Header.model_validate_json(self.version.header)
+        cube = MemCube.model_validate_json(
+            f'{{"meta":{self.version.header},"payload":{self.version.payload}}}'
+        )
         changes: dict[str, Any] = {
             "id": self.cube.id,
             "version": self.version.version,
@@ -86,9 +88,7 @@ class Record:
             "updated": from_micros(self.version.recorded_from),
             "content_hash": self.version.content_hash,
         }
-        return MemCube.model_validate_json(
-            f'{{"meta":{{}},"payload":{self.version.payload}}}'
-        ).model_copy(update={"meta": header.model_copy(update=changes)})
+        return cube.model_copy(update={"meta": cube.meta.model_copy(update=changes)})
 
     def listed(self, author: str) -> Version:
         """Build the entry of `history`."""
@@ -139,6 +139,11 @@ _IDS = schema.cubes.c.id.in_(bindparam("ids", expanding=True))
 _KEY = (schema.cubes.c.space_id == bindparam("space_id")) & (schema.cubes.c.key == bindparam("key"))
 _BY_ID, _BY_ID_AS_OF = _CURRENT.where(_IDS), _AS_OF.where(_IDS)
 _BY_KEY, _BY_KEY_AS_OF = _CURRENT.where(_KEY), _AS_OF.where(_KEY)
+
+
+_INSERT_CUBE = insert(schema.cubes)
+_INSERT_VERSION = insert(schema.versions)
+_INSERT_EMBEDDING = insert(schema.embeddings)
 
 
 def _read(row: Row[Any]) -> Record | Damage:
@@ -209,8 +214,8 @@ def fetch_versions(tx: Transaction, cube: CubeRow) -> list[Record]:
 
 def insert_records(tx: Transaction, records: Sequence[Record]) -> None:
     """Write new memories with their first versions."""
-    _bulk(tx, insert(schema.cubes), [_row(record.cube) for record in records])
-    _bulk(tx, insert(schema.versions), [_row(record.version) for record in records])
+    _bulk(tx, _INSERT_CUBE, [_row(record.cube) for record in records])
+    _bulk(tx, _INSERT_VERSION, [_row(record.version) for record in records])
 
 
 def advance(tx: Transaction, record: Record) -> None:
@@ -260,7 +265,7 @@ def insert_embeddings(
         }
         for cube_id, version, vector in rows
     ]
-    _bulk(tx, insert(schema.embeddings), values)
+    _bulk(tx, _INSERT_EMBEDDING, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +331,9 @@ def _indexable(row: Row[Any], embedder: str) -> Indexable | Damage:
 
 
 def _row(row: CubeRow | VersionRow) -> dict[str, Any]:
-    return asdict(row) | {"seal": row.seal()}
+    values: dict[str, Any] = {name: getattr(row, name) for name in row.__slots__}
+    values["seal"] = row.seal()
+    return values
 
 
 def _bulk(tx: Transaction, statement: Any, rows: list[dict[str, Any]]) -> None:

@@ -74,10 +74,10 @@ def mentioned_speakers(
     asked = words(question)
     found: dict[str, set[str]] = {}
     for each in candidates:
-        for code in np.unique(each.column("speaker")):
-            speaker = each.view.speakers[code] if code >= 0 else ""
+        for code, speaker in enumerate(list(each.view.speakers)):
             name = words(speaker.rpartition(":")[2])
-            if name and _contains(asked, name):
+            # Named in the question, and truly the speaker of something that may be read.
+            if name and _contains(asked, name) and (each.column("speaker") == code).any():
                 found.setdefault(" ".join(name), set()).add(speaker)
     return {name: frozenset(speakers) for name, speakers in found.items()}
 
@@ -120,16 +120,17 @@ def rank(
     """
     lexical = _Lexical.of(candidates, sorted(set(terms)))
     found: list[Ranked] = []
-    for each in candidates:
+    for place, each in enumerate(candidates):
         if len(each.rows):
-            found += _rank_page(each, lexical, vector, speakers, options, k)
+            bm25 = lexical.score(each, place)
+            found += _rank_page(each, bm25, vector, speakers, options, k)
     found.sort(key=lambda ranked: (-ranked.score, ranked.cube_id))
     return found[:k]
 
 
 def _rank_page(
     each: Candidates,
-    lexical: _Lexical,
+    bm25: Scores,
     vector: FloatArray,
     speakers: frozenset[str],
     options: SearchOptions,
@@ -137,7 +138,6 @@ def _rank_page(
 ) -> list[Ranked]:
     joined = _joined(each)
     cosine = _cosine(each, vector)
-    bm25 = lexical.score(each)
     parts: dict[str, Scores] = {
         "dense": options.dense * _blend(cosine, joined, options.dense_window),
         "bm25": options.bm25 * _blend(bm25, joined, options.bm25_window),
@@ -147,7 +147,7 @@ def _rank_page(
         named = np.isin(each.column("speaker"), codes)
         found = np.maximum(parts["dense"] + parts["bm25"], 0)  # lifts what answers, not what is off
         parts["speaker"] = options.speaker * found * named
-    total: Scores = np.round(np.sum(list(parts.values()), axis=0), 9)
+    total: Scores = np.sum(list(parts.values()), axis=0)
     top = _top(total, each.column("when"), k)
     view = each.view
     return [
@@ -155,7 +155,7 @@ def _rank_page(
             view.ids[row],
             view.versions[row],
             view.labels[view.columns["label"][row]],
-            float(total[place]),
+            round(float(total[place]), 9),
             {name: round(float(part[place]), 9) for name, part in parts.items()},
         )
         for place, row in zip(top, each.rows[top], strict=True)
@@ -185,6 +185,8 @@ def _cosine(each: Candidates, vector: FloatArray) -> Scores:
 
 def _joined(each: Candidates) -> BoolArray:
     """Say which neighbouring rows are turns of one conversation, as bool (m - 1,)."""
+    if not each.view.speakers:
+        return np.zeros(max(len(each.rows) - 1, 0), dtype=np.bool_)
     space, speaker, when = (each.column(name) for name in ("space", "speaker", "when"))
     joined: BoolArray = (
         (space[1:] == space[:-1])
@@ -214,6 +216,7 @@ class _Lexical:
     """BM25 (Robertson and Zaragoza, 2009) with the statistics of the eligible rows."""
 
     weights: dict[str, float]
+    postings: dict[int, dict[str, tuple[IntArray, FloatArray]]]
     mean_length: float
     most: float
 
@@ -221,32 +224,35 @@ class _Lexical:
     def of(cls, candidates: Sequence[Candidates], terms: Sequence[str]) -> _Lexical:
         count = sum(len(each.rows) for each in candidates)
         length = sum(int(each.column("length").sum()) for each in candidates)
+        postings = {
+            place: {term: found for term in terms if (found := each.view.posting(term)) is not None}
+            for place, each in enumerate(candidates)
+        }
         weights = {}
         for term in terms:
-            frequency = sum(_frequency(each, term) for each in candidates)
+            frequency = sum(
+                int(np.count_nonzero(each.mask[postings[place][term][0]]))
+                for place, each in enumerate(candidates)
+                if term in postings[place]
+            )
             if frequency:
                 weights[term] = math.log(1 + (count - frequency + 0.5) / (frequency + 0.5))
         # A term that no eligible row holds counts as much as a rare one: unanswered is unanswered.
         absent = math.log(1 + (count + 0.5) / 0.5) * (len(terms) - len(weights))
         most = (sum(weights.values()) + absent) * (K1 + 1)
-        return cls(weights, max(length / count, 1.0) if count else 1.0, most or 1.0)
+        return cls(weights, postings, max(length / count, 1.0) if count else 1.0, most or 1.0)
 
-    def score(self, each: Candidates) -> Scores:
+    def score(self, each: Candidates, place: int) -> Scores:
         """Return BM25 of each eligible row as a share of the most possible, (m,)."""
         scores = np.zeros(each.view.count)
+        # K1 * (1 - B + B * length / mean), once for all terms
+        penalty = each.view.columns["length"] * (K1 * B / self.mean_length) + K1 * (1 - B)
         for term, weight in self.weights.items():
-            posting = each.view.posting(term)
-            if posting is not None:
-                rows, counts = posting
-                length = each.view.columns["length"][rows] / self.mean_length
-                scores[rows] += weight * counts * (K1 + 1) / (counts + K1 * (1 - B + B * length))
+            if term in self.postings[place]:
+                rows, counts = self.postings[place][term]
+                scores[rows] += (weight * (K1 + 1)) * counts / (counts + penalty[rows])
         share: Scores = scores[each.rows] / self.most
         return share
-
-
-def _frequency(each: Candidates, term: str) -> int:
-    posting = each.view.posting(term)
-    return 0 if posting is None else int(each.mask[posting[0]].sum())
 
 
 def _contains(asked: Sequence[str], name: Sequence[str]) -> bool:

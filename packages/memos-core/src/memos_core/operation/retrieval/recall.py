@@ -216,7 +216,8 @@ class Recall:
             view = self._view(tx, scope, access, realm_id, seq, embedder)
             allowed = access.may_read(tx, self._gate.registry, list(view.labels))
             mask = eligible(view, allowed, scope, tx.now)
-            candidates.append(Candidates(view, mask, view.order[mask[view.order]]))
+            rows = view.order if mask.all() else view.order[mask[view.order]]
+            candidates.append(Candidates(view, mask, rows))
             damaged += self._damaged(tx, scope, access, view)
 
         def embed(text: str) -> FloatArray:

@@ -87,7 +87,8 @@ def _times(cube: MemCube) -> dict[str, Any]:
 
 def namespace_of(cube: MemCube) -> tuple[str, ...]:
     """Return an item's namespace."""
-    return tuple(str(label) for label in cube.meta.metadata["namespace"])  # type: ignore[union-attr]
+    labels = cube.meta.metadata.get("namespace")
+    return tuple(map(str, labels)) if isinstance(labels, list) else ()
 
 
 def value_of(cube: MemCube) -> dict[str, Any]:

@@ -9,7 +9,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import insert, select
 
@@ -54,8 +54,8 @@ class Forgetter:
             self._remove(tx, actor, ids, derived, reason)
         emptied = self._gate.vault.database.truncate_log()
         pending = () if emptied else ("the write-ahead log: a reader still needs it",)
-        status = "erased" if emptied else "pending"
-        return ForgetReport(tuple(ids), shown, status, pending)  # type: ignore[arg-type]
+        status: Literal["erased", "pending"] = "erased" if emptied else "pending"
+        return ForgetReport(tuple(ids), shown, status, pending)
 
     def _forgettable(self, tx: Transaction, actor: Actor, ref: Ref) -> str:
         # What is damaged, or has ended, can be forgotten too.

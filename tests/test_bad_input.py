@@ -151,6 +151,7 @@ def test_a_bad_draft_among_good_ones_leaves_nothing(session: Session) -> None:
         Patch(expires=timedelta(seconds=-1)),
         Patch(priority="x"),
         Patch("x" * 2_000),
+        Patch(metadata={"n": "x" * 2_000}),
         Patch(access=frozenset({"nobody"})),
     ],
 )

@@ -33,6 +33,7 @@ from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.governance.grants import Grant, GrantId
 from memos_core.infrastructure.ledger import Verdict
 from memos_core.interface.context import ContextItem, MemoryContext
+from memos_core.listing import list_every
 from memos_core.models.embedder import ChromaEmbedder, Embedder, embedder_named
 from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.results import ForgetReport, Hit, Hits, Page
@@ -95,6 +96,7 @@ __all__ = [
     "Verdict",
     "Version",
     "embedder_named",
+    "list_every",
     "message_draft",
     "resolve_session",
 ]

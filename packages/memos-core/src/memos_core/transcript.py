@@ -15,9 +15,9 @@ from memos_core.content import Message
 from memos_core.cube import MemCube
 from memos_core.draft import Draft, check_name
 from memos_core.filters import Filter
+from memos_core.listing import list_every
 from memos_core.session import Session
 
-_PAGE: Final = 500
 _MESSAGE: Final = "message"
 
 
@@ -75,16 +75,7 @@ class Transcript:
             "semantic_type": _MESSAGE,
             "space": self._session.space,  # this space, not those below it
         }
-        found: list[MemCube] = []
-        cursor: str | None = None
-        while True:
-            page = self._session.get_all(
-                where=where, space=self._session.space, limit=_PAGE, cursor=cursor
-            )
-            found += page.items
-            cursor = page.cursor
-            if cursor is None:
-                return found
+        return list_every(self._session, where=where, space=self._session.space)
 
     def messages(self) -> list[Message]:
         """Return the messages, oldest first.

@@ -34,6 +34,7 @@ from memos_core import (
     NotFoundError,
     Session,
     SessionSource,
+    list_every,
     resolve_session,
 )
 from memos_langchain.items import (
@@ -49,7 +50,6 @@ from memos_langchain.items import (
 )
 from memos_langchain.matching import matches_filter, matches_namespace
 
-_PAGE: Final = 500
 _MOST: Final = 1_000
 
 
@@ -128,7 +128,7 @@ def _view(session: Session, op: SearchOp) -> list[SearchItem]:
         hits = session.search(op.query, k=_MOST)
         found: list[tuple[MemCube, float | None]] = [(hit.cube, hit.score) for hit in hits]
     else:
-        found = [(cube, None) for cube in _all(session, None, None)]
+        found = [(cube, None) for cube in list_every(session)]
     items = [SearchItem(**viewed(cube), score=score) for cube, score in found]
     kept = [item for item in items if matches_filter(item.value, op.filter)]
     return kept[op.offset : op.offset + op.limit]
@@ -177,15 +177,4 @@ def _write(session: Session, puts: list[PutOp]) -> None:
 
 
 def _items(session: Session, where: dict[str, Any]) -> list[MemCube]:
-    return [cube for cube in _all(session, where, session.space) if is_item(cube)]
-
-
-def _all(session: Session, where: dict[str, Any] | None, space: str | None) -> list[MemCube]:
-    found: list[MemCube] = []
-    cursor: str | None = None
-    while True:
-        page = session.get_all(where=where, space=space, limit=_PAGE, cursor=cursor)
-        found += page.items
-        cursor = page.cursor
-        if cursor is None:
-            return found
+    return [cube for cube in list_every(session, where=where, space=session.space) if is_item(cube)]

@@ -247,7 +247,7 @@ def _offered(*, environment: bool) -> list[inspect.Parameter]:
             "--embedder",
             "MEMOS_EMBEDDER",
             f"{MINILM}, {ONNX_MINILM}, or hashing-256 (spelling only: for tests). A vault "
-            "remembers it from the first memory on; until then, name it each time.",
+            "remembers the one that it was made with.",
         ),
         option("as_json", flag, "--json", "", "Print one JSON value, and nothing else, to stdout."),
     ]

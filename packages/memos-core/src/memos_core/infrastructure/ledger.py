@@ -138,16 +138,6 @@ class Ledger:
                 f"the ledger could not be written, so nothing was done: {error.orig}"
             ) from error
 
-    def record(self, event_of: Any, *, durable: bool = True) -> None:
-        """Write one event in a transaction of its own.
-
-        Args:
-            event_of: A function from the transaction to the event.
-            durable: Flush before returning.
-        """
-        with self._vault.effect(durable=durable) as tx:
-            self.append(tx, [event_of(tx)])
-
     def _body(self, tx: Transaction, event: Event, time: int) -> str:
         body: dict[str, JsonValue] = {
             "specversion": "1.0",

@@ -12,6 +12,7 @@ import numpy as np
 from memos_core.clock import from_micros, to_micros
 from memos_core.content import Content, format_of, revive, text_of, to_json_value
 from memos_core.cube import Header, Kind, Sensitivity
+from memos_core.draft import Draft
 from memos_core.errors import InvalidInputError
 from memos_core.filters import TypedKey, flatten, typed_key
 from memos_core.infrastructure.index.analysis import Analyzer
@@ -138,4 +139,19 @@ def check_size(content: Content, max_bytes: int) -> None:
         raise InvalidInputError(
             f"the content has {size:,} bytes, the limit is {max_bytes:,}: "
             "split it, or raise Settings.max_content_bytes"
+        )
+
+
+def check_header_size(given: Draft | Header, max_bytes: int) -> None:
+    """Refuse metadata and tags that are larger than any content may be.
+
+    Raises:
+        InvalidInputError: They are.
+    """
+    own = [dict(given.metadata), sorted(given.tags), sorted(given.access), sorted(given.purposes)]
+    size = len(json.dumps(own, ensure_ascii=False).encode("utf-8"))
+    if size > max_bytes:
+        raise InvalidInputError(
+            f"metadata and tags have {size:,} bytes, the limit is {max_bytes:,}: "
+            "put long texts into the content"
         )

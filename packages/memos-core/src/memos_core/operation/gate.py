@@ -15,7 +15,7 @@ from memos_core.cube import CubeId
 from memos_core.draft import MAX_KEY, Key, check_name
 from memos_core.errors import DeniedError, MemosError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.governance.decision import Action, Permission
+from memos_core.infrastructure.governance.decision import Action, Permission, decide_space
 from memos_core.infrastructure.governance.names import check_space
 from memos_core.infrastructure.governance.registry import AccessView, Registry
 from memos_core.infrastructure.ledger import Event, Ledger, Outcome
@@ -141,15 +141,11 @@ class Gate:
             error = DeniedError(f"this session is bound to {actor.bound} and cannot reach {space}")
             raise Refusal(error, "denied", cube or None, name)
         rights = self.access(tx, actor).rights
-        found = rights.find(action, space, cube=cube, purpose=actor.purpose, now=tx.now)
-        if found is None:
-            where = space or "the shared spaces"
-            error = DeniedError(
-                f"{actor.principal} may not {name} {where} for {actor.purpose!r}: "
-                "ask whoever governs it for a grant"
-            )
+        decision = decide_space(rights, action, space, cube=cube, purpose=actor.purpose, now=tx.now)
+        if decision.permission is None:
+            error = DeniedError(f"{decision.reason}: ask whoever governs it for a grant")
             raise Refusal(error, "denied", cube or None, name)
-        return found
+        return decision.permission
 
     def readable(self, tx: Transaction, actor: Actor, ref: Ref) -> Record:
         """Return the memory that a reference names, if the actor may read it.
@@ -185,8 +181,8 @@ class Gate:
             labels.append(found.version.label_id)  # of the past: then and now
         if not all(self.access(tx, actor).may_read(tx, self.registry, labels)):
             raise self._nothing(ref, found.cube.id)
-        ended = found.cube.expires is not None and found.cube.expires <= tx.now
-        if (ended and not ended_too) or not actor.reaches(self.space_of(tx, found.cube)):
+        ended = found.cube.has_ended(tx.now) and not ended_too
+        if ended or not actor.reaches(self.space_of(tx, found.cube)):
             raise self._nothing(ref, found.cube.id)
         return found
 

@@ -164,10 +164,12 @@ class Decision:
     Args:
         allowed: Whether it may be done.
         reason: The grant that allows it, or what is missing.
+        permission: The one that allows it, where the decision is about a space.
     """
 
     allowed: bool
     reason: str
+    permission: Permission | None = None
 
 
 def decide_space(
@@ -187,7 +189,7 @@ def decide_space(
     if permission is None:
         name, where = "+".join(action.names), space or "the shared spaces"
         return Decision(False, f"{rights.principal} may not {name} {where} for {purpose!r}")
-    return Decision(True, permission.grant_id)
+    return Decision(True, permission.grant_id, permission)
 
 
 def decide_label(

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
@@ -28,8 +28,6 @@ from memos_core.infrastructure.governance.labels import Label
 from memos_core.infrastructure.governance.names import check_principal, realm_of
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
-
-_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +167,9 @@ class Registry:
         found = {each: self._labels[each] for each in wanted if each in self._labels}
         missing = [each for each in wanted if each not in found]
         fresh: dict[str, Label] = {}
-        for start in range(0, len(missing), _BATCH):
-            table = schema.labels
-            query = select(table).where(table.c.id.in_(missing[start : start + _BATCH]))
+        table = schema.labels
+        for batch in schema.batches(missing):
+            query = select(table).where(table.c.id.in_(batch))
             for row in tx.connection.execute(query):
                 with suppress(DamagedError):
                     fresh[row.id] = Label.load(row.id, row.atoms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Result, Row, Select, bindparam, delete, func, insert, select, true, update
 
@@ -13,11 +13,8 @@ from memos_core.clock import from_micros
 from memos_core.cube import MemCube, MemoryState, Version
 from memos_core.errors import DamagedError
 from memos_core.infrastructure.vault import schema
-from memos_core.infrastructure.vault.schema import seal
+from memos_core.infrastructure.vault.schema import batches, seal
 from memos_core.infrastructure.vault.vault import Transaction
-
-_BATCH: Final = 500
-"""How many ids go into one `IN` list: SQLite binds at most 32,766 values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,10 @@ class CubeRow:
     own_label_id: str
     expires: int | None
     created: int
+
+    def has_ended(self, now: int) -> bool:
+        """Tell whether the memory has expired at `now`, in microseconds."""
+        return self.expires is not None and self.expires <= now
 
     def seal(self) -> str:
         """Hash the row."""
@@ -172,8 +173,8 @@ def fetch(
         A mapping from id to record or damage; absent ids are missing from it.
     """
     found: dict[str, Record | Damage] = {}
-    for start in range(0, len(ids), _BATCH):
-        rows = _execute(tx, _BY_ID, _BY_ID_AS_OF, at, ids=ids[start : start + _BATCH])
+    for batch in batches(ids):
+        rows = _execute(tx, _BY_ID, _BY_ID_AS_OF, at, ids=batch)
         found.update((row.id, _read(row)) for row in rows)
     return found
 
@@ -246,6 +247,16 @@ def erase(tx: Transaction, ids: Sequence[str]) -> None:
     tx.connection.execute(delete(schema.cubes).where(schema.cubes.c.id.in_(ids)))
 
 
+def children(tx: Transaction, ids: Sequence[str]) -> list[str]:
+    """List the memories that were derived directly from these, each once."""
+    table = schema.lineage
+    found: dict[str, None] = {}
+    for batch in batches(ids):
+        query = select(table.c.child_id).where(table.c.parent_id.in_(batch))
+        found.update(dict.fromkeys(tx.connection.execute(query).scalars()))
+    return list(found)
+
+
 def embedding_seal(cube_id: str, version: int, embedder: str, vector: bytes) -> str:
     """Hash a stored vector with what it belongs to."""
     return seal(cube_id, version, embedder, vector)
@@ -309,10 +320,7 @@ def stream_realm(
         .where(schema.cubes.c.realm_id == realm_id)
         .order_by(schema.cubes.c.created, schema.cubes.c.id)
     )
-    batches: Iterable[Sequence[str] | None] = [None]
-    if ids is not None:
-        batches = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
-    for batch in batches:
+    for batch in [None] if ids is None else batches(ids):
         chosen = query if batch is None else query.where(schema.cubes.c.id.in_(batch))
         for row in tx.connection.execute(chosen):
             yield _indexable(row, embedder)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy import (
 )
 
 SCHEMA_NUMBER: Final = 1
+_BATCH: Final = 500
 
 metadata = MetaData()
 
@@ -222,3 +224,9 @@ def seal(*columns: str | int | bytes | None) -> str:
     plain = [value.hex() if isinstance(value, bytes) else value for value in columns]
     text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut ids into lists that fit into one `IN`: SQLite binds a bounded number of values."""
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -37,6 +36,7 @@ from memos_core.infrastructure.vault.records import (
 )
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.plaintext import (
+    check_header_size,
     check_size,
     dump_header,
     dump_payload,
@@ -180,7 +180,7 @@ class Adder:
         found = None if draft.key is None else fetch_by_key(tx, space.id, draft.key)
         if draft.key is None or found is None:
             return None
-        if found.cube.expires is not None and found.cube.expires <= tx.now:
+        if found.cube.has_ended(tx.now):
             self._forgetter.reap(tx, actor, found.cube.id)  # what has ended holds no key
             return None
         if on_key == "error":
@@ -318,18 +318,3 @@ def _check_keys(drafts: Sequence[Draft], home: str) -> None:
                 f"the key {draft.key!r} is given twice in one call: keys are unique per space"
             )
         seen.add(place)
-
-
-def check_header_size(draft: Draft, max_bytes: int) -> None:
-    """Refuse metadata and tags that are larger than any content may be.
-
-    Raises:
-        InvalidInputError: They are.
-    """
-    own = [dict(draft.metadata), sorted(draft.tags), sorted(draft.access), sorted(draft.purposes)]
-    size = len(json.dumps(own, ensure_ascii=False).encode("utf-8"))
-    if size > max_bytes:
-        raise InvalidInputError(
-            f"metadata and tags have {size:,} bytes, the limit is {max_bytes:,}: "
-            "put long texts into the content"
-        )

@@ -17,13 +17,12 @@ from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.vault import journal, schema
-from memos_core.infrastructure.vault.records import erase
+from memos_core.infrastructure.vault.records import children, erase
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.results import ForgetReport
 
 VERB: Final = "memos.forget"
-_BATCH: Final = 500
 
 
 class Forgetter:
@@ -80,17 +79,10 @@ class Forgetter:
 
     def _descendants(self, tx: Transaction, ids: Sequence[str]) -> list[str]:
         """List everything derived from these memories, directly or through others."""
-        table = schema.lineage
         found: dict[str, None] = {}
         frontier = list(ids)
         while frontier:
-            children: list[str] = []
-            for start in range(0, len(frontier), _BATCH):
-                query = select(table.c.child_id).where(
-                    table.c.parent_id.in_(frontier[start : start + _BATCH])
-                )
-                children += tx.connection.execute(query).scalars()
-            frontier = [each for each in dict.fromkeys(children) if each not in found]
+            frontier = [each for each in children(tx, frontier) if each not in found]
             found.update(dict.fromkeys(frontier))
         return sorted(set(found) - set(ids))
 
@@ -105,8 +97,7 @@ class Forgetter:
         realms: dict[str, list[str]] = {}
         everything = [*named, *derived]
         cubes = schema.cubes
-        for start in range(0, len(everything), _BATCH):
-            batch = everything[start : start + _BATCH]
+        for batch in schema.batches(everything):
             query = select(cubes.c.id, cubes.c.realm_id).where(cubes.c.id.in_(batch))
             for row in tx.connection.execute(query):
                 realms.setdefault(row.realm_id, []).append(row.id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
 
 from sqlalchemy import select
 
@@ -12,10 +11,8 @@ from memos_core.cube import Header, Sensitivity
 from memos_core.infrastructure.governance.labels import Atom, Label
 from memos_core.infrastructure.governance.registry import Registry
 from memos_core.infrastructure.vault import journal, schema
-from memos_core.infrastructure.vault.records import CubeRow, Damage, fetch, govern
+from memos_core.infrastructure.vault.records import CubeRow, Damage, children, fetch, govern
 from memos_core.infrastructure.vault.vault import Transaction
-
-_BATCH: Final = 500
 
 
 def own_atom(
@@ -96,17 +93,10 @@ class Labeller:
         A descendant whose content is damaged is relabelled too; one whose governing row is damaged
         is withheld anyway, and is left for the doctor.
         """
-        table = schema.lineage
         frontier = [cube_id]
         while frontier:
             parents, frontier = frontier, []
-            children: set[str] = set()
-            for start in range(0, len(parents), _BATCH):
-                query = select(table.c.child_id).where(
-                    table.c.parent_id.in_(parents[start : start + _BATCH])
-                )
-                children |= set(tx.connection.execute(query).scalars())
-            for found in fetch(tx, sorted(children)).values():
+            for found in fetch(tx, sorted(children(tx, parents))).values():
                 if isinstance(found, Damage) and found.table == "cubes":
                     continue
                 row = found.cube

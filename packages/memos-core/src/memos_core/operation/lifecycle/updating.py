@@ -26,7 +26,13 @@ from memos_core.infrastructure.vault.records import (
     insert_embeddings,
 )
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.memory.plaintext import check_size, dump_header, dump_payload, embedding_text
+from memos_core.memory.plaintext import (
+    check_header_size,
+    check_size,
+    dump_header,
+    dump_payload,
+    embedding_text,
+)
 from memos_core.models.embedder import Embedder
 from memos_core.operation.embedding import Embedding
 from memos_core.operation.gate import Gate, Ref, Refusal
@@ -103,6 +109,7 @@ class Updater:
                 header = patched_header(_header(seen), wanted, tx.now)
             content = combined(seen.memcube().content, wanted.content, mode)
             check_size(content, self._settings.max_content_bytes)
+            check_header_size(header, self._settings.max_content_bytes)
             text = embedding_text(content, header.metadata)
             vector = self._embedding.vectors(embedder, [text])[0]
             change = Change(header, content, vector, embedder, reason)

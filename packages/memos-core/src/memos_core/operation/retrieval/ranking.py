@@ -116,7 +116,7 @@ def rank(
         k: How many to return at most.
 
     Returns:
-        At most k memories, best first; ties by recency, then id.
+        At most k memories, best first; equal scores by id, and where k cuts them, the recent.
     """
     lexical = _Lexical.of(candidates, sorted(set(terms)))
     found: list[Ranked] = []

@@ -49,7 +49,6 @@ from memos_core.results import Hit, Hits, Page
 from memos_core.settings import Settings
 
 _TRIES: Final = 8
-_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,11 +289,11 @@ class Recall:
     def _realms_of(self, tx: Transaction, cube_ids: Sequence[str]) -> set[str]:
         cubes, realms = schema.cubes, schema.realms
         names: set[str] = set()
-        for start in range(0, len(cube_ids), _BATCH):
+        for batch in schema.batches(cube_ids):
             query = (
                 select(realms.c.name)
                 .join_from(cubes, realms, cubes.c.realm_id == realms.c.id)
-                .where(cubes.c.id.in_(cube_ids[start : start + _BATCH]))
+                .where(cubes.c.id.in_(batch))
                 .distinct()
             )
             names |= set(tx.connection.execute(query).scalars())
@@ -366,7 +365,7 @@ def _still(found: Record | Damage | None, ranked: Ranked, now: int) -> Record | 
         return found
     cube = found.cube
     same = found.version.version == ranked.version and cube.label_id == ranked.label_id
-    return found if same and (cube.expires is None or cube.expires > now) else None
+    return found if same and not cube.has_ended(now) else None
 
 
 def _end_then(record: Record) -> int | None:

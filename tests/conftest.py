@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,35 @@ def scaled(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """Choose a proof's size: small in `make test`, full in `make soak`."""
     soak = bool(request.config.getoption("--soak"))
     return lambda small, full: full if soak else small
+
+
+Proof = Callable[[str, int, str], None]
+"""Takes what was proven, in how many trials, and what failed."""
+
+
+@pytest.fixture
+def proof(record_property: Callable[[str, object], None]) -> Proof:
+    """Record a proof for the table at the end of the run."""
+
+    def record(what: str, trials: int, found: str) -> None:
+        record_property("proof", (what, f"{trials:,}", found))
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the proofs that were run, each with its number of trials."""
+    rows = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in getattr(report, "user_properties", ())
+        if name == "proof" and report.when == "call"
+    ]
+    if rows:
+        width = max(len(row[0]) for row in rows)
+        terminalreporter.section("proofs")
+        for what, trials, found in sorted(map(tuple, rows)):
+            terminalreporter.write_line(f"{what:<{width}}  {trials:>9}  {found}")
 
 
 @pytest.fixture

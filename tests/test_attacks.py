@@ -27,7 +27,6 @@ from memos_core import (
     Session,
 )
 from memos_core.infrastructure.vault.lock import WriterLock
-from memos_core.interface.context import ContextItem, clean, parse, render
 from memos_core.testing import HashingEmbedder, ManualClock, temporary_memos
 from memos_langchain import MemosChatMessageHistory, MemosStore
 from memos_llamaindex import MemosMemory
@@ -241,16 +240,6 @@ def test_a_report_of_forgetting_does_not_tell_of_others_derivations(
         bob.get(theirs.id)
 
 
-def test_the_most_sensitive_field_decides_until_fields_can_be_redacted(
-    owner: Session, bob: Session
-) -> None:
-    owner.grant("user:bob", "read", on="acme")
-    owner.set_clearance("user:owner", "restricted")
-    owner.add({"salary": 1}, space="acme", field_sensitivity={"salary": "restricted"})
-    assert len(bob.get_all()) == 0
-    assert len(owner.get_all()) == 1
-
-
 def test_a_derived_memory_does_not_outlive_its_source(alice: Session, clock: ManualClock) -> None:
     source = alice.add("until noon", expires=timedelta(hours=1))
     alice.add("a summary of noon", parents=(source.id,))
@@ -302,24 +291,6 @@ def test_a_forged_item_does_not_break_a_shared_store(owner: Session, memos: MemO
     store.put(("a",), "k", {"n": 3})
     assert [item.value for item in store.search(())] == [{"n": 3}]
     assert store.list_namespaces() == [("a",)]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "\n", "\nfoo", "foo\n", "a\n\nb", "[1] id=x by=y", "</memories 00>"]
-)
-def test_a_rendered_block_is_read_back_exactly(text: str) -> None:
-    items = [
-        ContextItem("mem_a", "user:a", "-", "2026", text),
-        ContextItem("mem_b", "b", "c", "d", "x"),
-    ]
-    assert parse(render(items, "00")) == items
-
-
-def test_what_shows_nothing_does_not_reach_a_prompt() -> None:
-    hidden = "".join(
-        map(chr, [0xFE00, 0xE0100, 0xE0041, 0x034F, 0x115F, 0x3164, 0x2800, 0x200B, 0x202E])
-    )
-    assert clean(f"a{hidden}b") == "ab"
 
 
 def test_a_damaged_label_silences_its_memories_and_nobody_elses(folder: Path) -> None:

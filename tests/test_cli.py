@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from memos_core import verify_export
 from memos_core.cli.main import app
 from memos_core.cli.markdown import sections
 from memos_core.cli.times import parse_end, parse_instant
@@ -126,9 +127,14 @@ def test_init_refuses_a_directory_of_something_else(tmp_path: Path) -> None:
         ["revoke", "grt_x"],
         ["import", "x.txt"],
         ["audit", "verify"],
+        ["audit", "checkpoint"],
+        ["audit", "log"],
+        ["audit", "export", "x.jsonl"],
+        ["audit", "rotate-key"],
+        ["audit", "prune", "--before-checkpoint", "1"],
         ["doctor"],
     ],
-    ids=lambda verb: verb[0],
+    ids=lambda verb: "-".join(verb[:2]),
 )
 def test_no_verb_but_init_makes_a_vault(tmp_path: Path, verb: list[str]) -> None:
     shell = Shell(tmp_path / "nothing")
@@ -728,6 +734,65 @@ def test_audit_fails_where_the_ledger_was_changed(shell: Shell) -> None:
     told = shell("--json", "audit", "verify")
     assert told.exit_code == 1
     assert json.loads(told.stdout)["status"] == "broken"
+
+
+def test_audit_keeps_checkpoints_elsewhere_and_verifies_against_them(
+    shell: Shell, tmp_path: Path
+) -> None:
+    anchor = ("--anchor", str(tmp_path / "anchor"))
+    shell.done("add", "tea")
+    assert "may not govern" in shell.refused("audit", "checkpoint", *anchor)
+    printed = words(shell.done("audit", "checkpoint", *anchor, who="user:owner"))
+    assert "Checkpoint 1 of vault" in printed
+    assert "in the vault only" in words(shell.done("audit", "checkpoint", who="user:owner"))
+    count = len(list((tmp_path / "anchor").iterdir()))
+    printed = words(shell.done("audit", "verify", *anchor, who=None))
+    assert "untampered up to checkpoint 1" in printed
+    taken = shell.json("audit", "checkpoint", who="user:owner")
+    assert len(list((tmp_path / "anchor").iterdir())) == count  # to verify published nothing
+    key = taken["public_key"]
+    verdict = shell.json("audit", "verify", *anchor, "--trusted-key", key, who=None)
+    assert (verdict["status"], verdict["checkpoint"]) == ("untampered", 1)
+    assert shell("audit", "verify", *anchor, "--trusted-key", "0" * 64).exit_code == 1
+    assert "64 hex digits" in shell.refused("audit", "verify", "--trusted-key", "mine")
+    assert "within the vault" in shell.refused(
+        "audit", "checkpoint", "--anchor", str(shell.vault / "anchor"), who="user:owner"
+    )
+
+
+def test_audit_log_shows_what_one_may_see(shell: Shell) -> None:
+    one = shell.json("add", HOSTILE)["meta"]["id"]
+    shell.done("show", one)
+    printed = words(shell.done("audit", "log"))
+    assert "show" not in printed
+    assert one in printed.replace(" ", "")
+    found = shell.json("audit", "log", "--memory", one, "--action", "get")
+    assert [(each["principal"], each["subject"]) for each in found] == [("user:alice", one)]
+    assert "that you may read" in shell.refused("audit", "log", "--memory", one, who="user:bob")
+    assert "Nothing happened that you may see" in shell.done(
+        "audit", "log", "--until", "2020-01-01T00:00Z"
+    )
+    shell.refused("audit", "log", "--since", "yesterday", code=2)
+    assert "There is more" in shell("audit", "log", "--limit", "1").stderr
+
+
+def test_audit_exports_prunes_and_rotates(shell: Shell, tmp_path: Path) -> None:
+    shell.done("add", "tea")
+    file = str(tmp_path / "ledger.jsonl")
+    report = shell.json("audit", "export", file, who="user:owner")
+    assert verify_export(file, trusted_key=report["public_key"]).status == "untampered"
+    assert "there already" in shell.refused("audit", "export", file, who="user:owner")
+    made = shell.json("audit", "rotate-key", "--reason", "planned", who="user:owner")
+    assert made["public"] != report["public_key"]
+    assert made["endorsement"]
+    printed = shell.done("audit", "prune", "--before-checkpoint", "1", who="user:owner")
+    assert "all that checkpoint 1 covers" in printed
+    assert "Nothing was to go" in shell.done(
+        "audit", "prune", "--older-than", "90d", who="user:owner"
+    )
+    shell.refused("audit", "prune", who="user:owner", code=2)
+    shell.refused("audit", "prune", "--older-than", "soon", who="user:owner", code=2)
+    assert "were pruned" in words(shell.done("audit", "verify", who=None))
 
 
 def test_doctor_reports_facts(shell: Shell) -> None:

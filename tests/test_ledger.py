@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from memos_core import DeniedError, LedgerError, MemOS, MemosError, NotFoundError, Session
+from memos_core import (
+    CallableAnchor,
+    DeniedError,
+    LedgerError,
+    MemOS,
+    MemosError,
+    NotFoundError,
+    Session,
+    SignedCheckpoint,
+)
 from memos_core.testing import HashingEmbedder, temporary_memos
 
 
@@ -99,6 +108,15 @@ VERBS: dict[str, Callable[[Session, str], object]] = {
 }
 
 
+AUDIT_VERBS: dict[str, Callable[[Session, Path], object]] = {
+    "query": lambda s, _: s.audit.query(),
+    "checkpoint": lambda s, _: s.audit.checkpoint(),
+    "rotate_key": lambda s, _: s.audit.rotate_key(),
+    "prune": lambda s, _: s.audit.prune(before_checkpoint=1),
+    "export": lambda s, path: s.audit.export(path / "ledger.jsonl"),
+}
+
+
 def contents(folder: Path) -> dict[str, Any]:
     """Dump every table but the ledger's own."""
     with sqlite3.connect(folder / "vault.db") as raw:
@@ -128,6 +146,33 @@ def test_where_the_ledger_fails_nothing_happens_and_nothing_is_answered(
         with pytest.raises(LedgerError, match="nothing was done"):
             VERBS[verb](memos.session("user:alice"), cube.id)
         assert contents(folder) == before
+
+
+@pytest.mark.parametrize("verb", list(AUDIT_VERBS))
+def test_where_the_ledger_fails_no_verb_of_the_audit_does_anything(
+    folder: Path, tmp_path: Path, verb: str
+) -> None:
+    published: list[SignedCheckpoint] = []
+    anchors = [CallableAnchor(published.append, lambda: list(published))]
+    with MemOS.open(folder, embedder=HashingEmbedder(), anchors=anchors) as memos:
+        owner = memos.session("user:owner")
+        owner.audit.checkpoint()
+        owner.search("so that something happened")
+        raw = sqlite3.connect(folder / "vault.db", isolation_level=None)
+        raw.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON ledger "
+            "BEGIN SELECT RAISE(ABORT, 'the ledger is broken'); END"
+        )
+        kept = "SELECT chain, seq, hash FROM ledger", "SELECT * FROM ledger_segments"
+        before = contents(folder), [raw.execute(each).fetchall() for each in kept]
+        with pytest.raises(LedgerError, match="nothing was done"):
+            AUDIT_VERBS[verb](owner, tmp_path)
+        assert (contents(folder), [raw.execute(each).fetchall() for each in kept]) == before
+        assert [each.number for each in published] == [1]
+        assert not (tmp_path / "ledger.jsonl").exists()
+        raw.execute("DROP TRIGGER broken")
+        raw.close()
+        assert memos.verify_ledger().status == "untampered"
 
 
 def test_a_denial_that_cannot_be_recorded_is_still_no_effect(folder: Path) -> None:

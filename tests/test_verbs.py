@@ -9,11 +9,15 @@ import anyio
 import pytest
 
 from memos_core import (
+    AsyncAudit,
+    AsyncGovernance,
     AsyncSession,
+    Audit,
     ConflictError,
     DeniedError,
     Document,
     Draft,
+    Governance,
     Interval,
     InvalidInputError,
     Key,
@@ -256,6 +260,20 @@ def test_awaited_verbs_have_the_same_names_and_signatures() -> None:
     assert awaited.pop("at").parameters == verbs(Session)["at"].parameters  # awaited too
     assert awaited == {name: shape for name, shape in verbs(Session).items() if name != "at"}
     assert all(inspect.iscoroutinefunction(getattr(AsyncSession, n)) for n in verbs(Session))
+
+
+@pytest.mark.parametrize(("twin", "original"), [(AsyncAudit, Audit), (AsyncGovernance, Governance)])
+def test_awaited_verbs_of_the_facades_have_the_same_names_and_signatures(
+    twin: type, original: type
+) -> None:
+    awaited, plain = (
+        {n: inspect.signature(f) for n, f in inspect.getmembers(cls, inspect.isfunction)}
+        for cls in (twin, original)
+    )
+    names = {name for name in plain if not name.startswith("_")}
+    assert {name: awaited[name] for name in names} == {name: plain[name] for name in names}
+    assert {name for name in awaited if not name.startswith("_")} == names
+    assert all(inspect.iscoroutinefunction(getattr(twin, name)) for name in names)
 
 
 async def test_awaited_verbs_do_not_block_each_other(memos: MemOS) -> None:

@@ -1,6 +1,7 @@
 """MemOS: one governed vault of memories, shared by every agent framework."""
 
-from memos_core.aio import AsyncSession
+from memos_core.aio import AsyncAudit, AsyncGovernance, AsyncSession
+from memos_core.audit import Audit
 from memos_core.content import (
     Content,
     DataPart,
@@ -10,9 +11,21 @@ from memos_core.content import (
     TextPart,
     ToolCall,
 )
-from memos_core.cube import CubeId, Header, Kind, MemCube, MemoryState, Sensitivity, Source, Version
+from memos_core.cube import (
+    CubeId,
+    Header,
+    Kind,
+    Mark,
+    MemCube,
+    MemoryState,
+    Sensitivity,
+    Source,
+    Trust,
+    Version,
+)
 from memos_core.draft import Draft, Interval, Key, Patch
 from memos_core.errors import (
+    AnchorError,
     BusyError,
     ConflictError,
     DamagedError,
@@ -28,15 +41,34 @@ from memos_core.errors import (
     VaultError,
 )
 from memos_core.filters import Filter
+from memos_core.governance import Governance
 from memos_core.identity import SessionSource, resolve_session
 from memos_core.infrastructure.governance.decision import Action
+from memos_core.infrastructure.governance.detection.detector import Detector, Detectors, Span
+from memos_core.infrastructure.governance.detection.patterns import PatternDetector
+from memos_core.infrastructure.governance.detection.presidio import PresidioDetector
 from memos_core.infrastructure.governance.grants import Grant, GrantId
-from memos_core.infrastructure.ledger import Verdict
+from memos_core.infrastructure.governance.sources import Quarantine
+from memos_core.infrastructure.ledger import (
+    Anchor,
+    CallableAnchor,
+    ExportReport,
+    FolderAnchor,
+    SignedCheckpoint,
+    SigningKey,
+    Verdict,
+    verify_export,
+)
 from memos_core.interface.context import ContextItem, MemoryContext
 from memos_core.listing import list_every
 from memos_core.models.embedder import ChromaEmbedder, Embedder, embedder_named
+from memos_core.operation.explaining import Explanation
+from memos_core.operation.quotas import Quota
+from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
-from memos_core.results import ForgetReport, Hit, Hits, Page
+from memos_core.operation.retrieval.provenance import Provenance
+from memos_core.operation.retrieval.tracing import Passage, Trace
+from memos_core.results import ForgetReport, Hit, Hits, LogEntry, Page, PruneReport
 from memos_core.session import Session
 from memos_core.settings import Settings
 from memos_core.system import MemOS
@@ -44,8 +76,14 @@ from memos_core.transcript import Transcript, message_draft
 
 __all__ = [
     "Action",
+    "Anchor",
+    "AnchorError",
+    "AsyncAudit",
+    "AsyncGovernance",
     "AsyncSession",
+    "Audit",
     "BusyError",
+    "CallableAnchor",
     "ChromaEmbedder",
     "ConflictError",
     "Content",
@@ -54,24 +92,33 @@ __all__ = [
     "DamagedError",
     "DataPart",
     "DeniedError",
+    "Detector",
+    "Detectors",
     "Document",
     "Draft",
     "Embedder",
     "EmbedderError",
+    "Explanation",
+    "ExportReport",
     "Filter",
+    "FolderAnchor",
     "ForgetReport",
     "FullError",
+    "Governance",
     "Grant",
     "GrantId",
     "Header",
     "Hit",
     "Hits",
+    "Hold",
     "IntegrityError",
     "Interval",
     "InvalidInputError",
     "Key",
     "Kind",
     "LedgerError",
+    "LogEntry",
+    "Mark",
     "MediaPart",
     "MemCube",
     "MemOS",
@@ -81,17 +128,29 @@ __all__ = [
     "Message",
     "NotFoundError",
     "Page",
+    "Passage",
     "Patch",
+    "PatternDetector",
+    "PresidioDetector",
+    "Provenance",
+    "PruneReport",
+    "Quarantine",
+    "Quota",
     "SchemaError",
     "SearchOptions",
     "Sensitivity",
     "Session",
     "SessionSource",
     "Settings",
+    "SignedCheckpoint",
+    "SigningKey",
     "Source",
+    "Span",
     "TextPart",
     "ToolCall",
+    "Trace",
     "Transcript",
+    "Trust",
     "VaultError",
     "Verdict",
     "Version",
@@ -99,4 +158,5 @@ __all__ = [
     "list_every",
     "message_draft",
     "resolve_session",
+    "verify_export",
 ]

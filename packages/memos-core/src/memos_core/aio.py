@@ -3,26 +3,194 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio.to_thread
 
+from memos_core.audit import Audit
 from memos_core.content import Content
-from memos_core.cube import CubeId, MemCube, Sensitivity, Version
+from memos_core.cube import CubeId, MemCube, Sensitivity, Trust, Version
 from memos_core.draft import Draft, Patch
 from memos_core.filters import Filter
+from memos_core.governance import Governance
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.governance.grants import Grant, GrantId
+from memos_core.infrastructure.governance.sources import Quarantine
+from memos_core.infrastructure.ledger import ExportReport, SignedCheckpoint, SigningKey
 from memos_core.interface.context import MemoryContext
+from memos_core.operation.explaining import Explanation
+from memos_core.operation.gate import EVERYWHERE
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
+from memos_core.operation.quotas import Quota
+from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
-from memos_core.results import ForgetReport, Hits, Page
+from memos_core.operation.retrieval.provenance import Provenance
+from memos_core.operation.retrieval.tracing import Trace
+from memos_core.results import ForgetReport, Hits, LogEntry, Page, PruneReport
 from memos_core.session import Ref, Session
 
 T = TypeVar("T")
+
+
+class AsyncAudit:
+    """The verbs of `Audit`, awaited.
+
+    Args:
+        audit: What does the work, on worker threads.
+
+    Example:
+        >>> import anyio
+        >>> from memos_core.testing import temporary_memos
+        >>> async def main() -> list[str]:
+        ...     with temporary_memos() as memos:
+        ...         alice = AsyncSession(memos.session("user:alice"))
+        ...         await alice.add("I am allergic to peanuts.")
+        ...         return [entry.action for entry in await alice.audit.query()]
+        >>> anyio.run(main)
+        ['memos.add']
+    """
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    async def query(
+        self,
+        *,
+        principal: str | None = None,
+        cube: Ref | None = None,
+        action: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[LogEntry]:
+        """Read the log, newest first; see `Audit.query`."""
+        return await anyio.to_thread.run_sync(
+            partial(
+                self._audit.query,
+                principal=principal,
+                cube=cube,
+                action=action,
+                since=since,
+                until=until,
+                limit=limit,
+                cursor=cursor,
+            )
+        )
+
+    async def checkpoint(self) -> SignedCheckpoint:
+        """Sign where the ledger stands; see `Audit.checkpoint`."""
+        return await anyio.to_thread.run_sync(self._audit.checkpoint)
+
+    async def rotate_key(self, *, revoke: bool = False, reason: str = "") -> SigningKey:
+        """Make a new signing key; see `Audit.rotate_key`."""
+        return await anyio.to_thread.run_sync(
+            partial(self._audit.rotate_key, revoke=revoke, reason=reason)
+        )
+
+    async def prune(
+        self,
+        *,
+        before_checkpoint: int | None = None,
+        older_than: timedelta | None = None,
+        export_to: str | Path | None = None,
+    ) -> PruneReport:
+        """Delete events that a checkpoint covers; see `Audit.prune`."""
+        return await anyio.to_thread.run_sync(
+            partial(
+                self._audit.prune,
+                before_checkpoint=before_checkpoint,
+                older_than=older_than,
+                export_to=export_to,
+            )
+        )
+
+    async def export(self, path: str | Path) -> ExportReport:
+        """Write the ledger into a new file; see `Audit.export`."""
+        return await anyio.to_thread.run_sync(self._audit.export, path)
+
+
+class AsyncGovernance:
+    """The verbs of `Governance`, awaited.
+
+    Args:
+        governance: What does the work, on worker threads.
+
+    Example:
+        >>> import anyio
+        >>> from memos_core.testing import temporary_memos
+        >>> async def main() -> bool:
+        ...     with temporary_memos() as memos:
+        ...         alice = AsyncSession(memos.session("user:alice"))
+        ...         found = await alice.governance.explain("user:bob", "read", "user:alice")
+        ...         return found.allowed
+        >>> anyio.run(main)
+        False
+    """
+
+    def __init__(self, governance: Governance) -> None:
+        self._governance = governance
+
+    async def explain(
+        self, principal: str, action: str | Action, on: Ref, *, purpose: str | None = None
+    ) -> Explanation:
+        """Say what allows something, or what is missing; see `Governance.explain`."""
+        return await anyio.to_thread.run_sync(
+            partial(self._governance.explain, principal, action, on, purpose=purpose)
+        )
+
+    async def grants(self, *, on: str | None = None) -> list[Grant]:
+        """List the standing grants; see `Governance.grants`."""
+        return await anyio.to_thread.run_sync(partial(self._governance.grants, on=on))
+
+    async def quarantine(
+        self, source: str, *, on: str = EVERYWHERE, reason: str = ""
+    ) -> Quarantine:
+        """Hide all that a source brought; see `Governance.quarantine`."""
+        return await anyio.to_thread.run_sync(
+            partial(self._governance.quarantine, source, on=on, reason=reason)
+        )
+
+    async def release(self, quarantine: Quarantine | str) -> None:
+        """End a quarantine; see `Governance.release`."""
+        await anyio.to_thread.run_sync(self._governance.release, quarantine)
+
+    async def set_trust(self, source: str, level: Trust | str) -> None:
+        """Set how far a source is trusted; see `Governance.set_trust`."""
+        await anyio.to_thread.run_sync(self._governance.set_trust, source, level)
+
+    async def hold(self, on: str, *, reason: str = "", until: datetime | None = None) -> Hold:
+        """Forbid forgetting; see `Governance.hold`."""
+        return await anyio.to_thread.run_sync(
+            partial(self._governance.hold, on, reason=reason, until=until)
+        )
+
+    async def lift(self, hold: Hold | str) -> None:
+        """End a hold; see `Governance.lift`."""
+        await anyio.to_thread.run_sync(self._governance.lift, hold)
+
+    async def set_quota(
+        self,
+        subject: str,
+        *,
+        cubes: int | None = None,
+        size_bytes: int | None = None,
+        reads_per_day: int | None = None,
+    ) -> Quota:
+        """Limit what a principal or a space uses; see `Governance.set_quota`."""
+        return await anyio.to_thread.run_sync(
+            partial(
+                self._governance.set_quota,
+                subject,
+                cubes=cubes,
+                size_bytes=size_bytes,
+                reads_per_day=reads_per_day,
+            )
+        )
 
 
 class AsyncSession:
@@ -60,6 +228,16 @@ class AsyncSession:
     def purpose(self) -> str:
         """What the session is for."""
         return self._session.purpose
+
+    @property
+    def governance(self) -> AsyncGovernance:
+        """The verbs of whoever answers for a space."""
+        return AsyncGovernance(self._session.governance)
+
+    @property
+    def audit(self) -> AsyncAudit:
+        """Asking what happened, and the verbs that prove it."""
+        return AsyncAudit(self._session.audit)
 
     async def _run(self, verb: Callable[..., T], *args: Any, **fields: Any) -> T:
         return await anyio.to_thread.run_sync(partial(verb, *args, **fields))
@@ -144,6 +322,14 @@ class AsyncSession:
     async def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
         """Recall for a prompt; see `Session.context`."""
         return await self._run(self._session.context, query, budget_tokens=budget_tokens, k=k)
+
+    async def provenance(self, ref: Ref) -> Provenance:
+        """Say where a memory came from; see `Session.provenance`."""
+        return await self._run(self._session.provenance, ref)
+
+    async def trace(self, text: str, *, k: int = 20, space: str | None = None) -> list[Trace]:
+        """Find the memories that a text came from; see `Session.trace`."""
+        return await self._run(self._session.trace, text, k=k, space=space)
 
     async def at(self, when: datetime) -> AsyncSession:
         """Look at the vault as it was recorded at an instant; see `Session.at`."""

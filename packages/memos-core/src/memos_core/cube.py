@@ -86,6 +86,35 @@ class Sensitivity(IntEnum):
         raise InvalidInputError(f"unknown sensitivity {value!r}: use one of {known}")
 
 
+class Trust(IntEnum):
+    """How far what a source says is to be relied on; what is derived has its sources' least."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+
+    @classmethod
+    def parse(cls, value: object) -> Trust:
+        """Read a level from itself or from its lower-case name.
+
+        Raises:
+            InvalidInputError: There is no such level.
+        """
+        if isinstance(value, Trust):
+            return value
+        if isinstance(value, str) and value.upper() in cls.__members__:
+            return cls[value.upper()]
+        known = ", ".join(level.name.lower() for level in cls)
+        raise InvalidInputError(f"unknown trust {value!r}: use one of {known}")
+
+
+def _read_trust(value: object) -> Trust:
+    try:
+        return Trust.parse(value)
+    except InvalidInputError as error:
+        raise ValueError(str(error)) from error
+
+
 def _read_level(value: object) -> Sensitivity:
     try:
         return Sensitivity.parse(value)
@@ -120,6 +149,33 @@ Level = Annotated[
 ]
 
 
+TrustLevel = Annotated[
+    Trust,
+    BeforeValidator(_read_trust),
+    PlainSerializer(lambda level: level.name.lower(), return_type=str, when_used="json"),
+]
+
+
+class Mark(BaseModel):
+    """A span of a memory's text that is more sensitive than the rest.
+
+    Args:
+        path: The text that holds it, e.g. `content` or `content.parts.0.text`.
+        start: Its first character there.
+        end: The character after its last.
+        type: What it is, e.g. `EMAIL`.
+        level: The clearance that its text needs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    start: int
+    end: int
+    type: str
+    level: Level
+
+
 class Source(BaseModel):
     """Where a memory came from.
 
@@ -139,7 +195,11 @@ class Source(BaseModel):
 
 
 class Header(BaseModel):
-    """The metadata of a memory: descriptive, governing and behavioural."""
+    """The metadata of a memory: descriptive, governing and behavioural.
+
+    `redacted` is set where the caller sees the memory only in part, `trust` is the least trust of
+    all that it came from; both are told at each read and never stored.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
 
@@ -171,8 +231,11 @@ class Header(BaseModel):
     access: tuple[str, ...] = ()
     sensitivity: Level | None = None
     field_sensitivity: Mapping[str, Level] = Field(default_factory=dict)
+    marks: tuple[Mark, ...] = ()
+    redacted: bool = False
     purposes: tuple[str, ...] = ()
     expires: Instant | None = None
+    trust: TrustLevel | None = None
     # behavioural
     state: MemoryState | None = None
     usage: int = Field(default=0, ge=0)

@@ -76,7 +76,8 @@ class Draft:
         tags: Labels of your own.
         metadata: JSON values of your own, usable in filters as `metadata.<name>`.
         sensitivity: How far it may be shown.
-        field_sensitivity: The same for single fields of a JSON content.
+        field_sensitivity: The same for single fields of a JSON content, nested ones with dots, or
+            of the metadata as `metadata.<name>`. Who is not cleared sees the rest without them.
         access: If given, only these principals and groups may read, of those who otherwise could.
         purposes: If given, it may be read for these purposes only.
         source: Where it came from.
@@ -140,7 +141,6 @@ class Draft:
         check_expires(self.expires)
         if self.priority not in ("low", "mid", "high"):
             raise InvalidInputError(f"priority is low, mid or high, not {self.priority!r}")
-        levels = {name: Sensitivity.parse(v) for name, v in self.field_sensitivity.items()}
         speaker = self.speaker
         if speaker is None and isinstance(self.content, Message):
             speaker = self.content.name or self.content.role
@@ -149,7 +149,7 @@ class Draft:
         return replace(
             self,
             sensitivity=Sensitivity.parse(self.sensitivity),
-            field_sensitivity=levels,
+            field_sensitivity=check_levels(self.field_sensitivity),
             tags=name_set(self.tags, "tags"),
             access=name_set(self.access, "access"),
             purposes=name_set(self.purposes, "purposes"),
@@ -160,7 +160,6 @@ class Draft:
     def _check_types(self) -> None:
         wanted: dict[str, tuple[type, ...]] = {
             "valid": (Interval,),
-            "field_sensitivity": (Mapping,),
             "metadata": (Mapping,),
             "parents": (tuple, list),
             "source": (str, Source, type(None)),
@@ -193,6 +192,21 @@ class Patch:
     access: frozenset[str] | None = None
     purposes: frozenset[str] | None = None
     priority: str | None = None
+    field_sensitivity: Mapping[str, Sensitivity] | None = None
+
+
+def check_levels(fields: Mapping[str, Sensitivity]) -> dict[str, Sensitivity]:
+    """Read the levels of single fields, given by name or as they are.
+
+    Raises:
+        InvalidInputError: It is no mapping, or a level is unknown.
+    """
+    if not isinstance(fields, Mapping):
+        raise InvalidInputError(f"field_sensitivity is a Mapping, not {fields!r}")
+    return {
+        check_name(name, "field_sensitivity", MAX_KEY): Sensitivity.parse(level)
+        for name, level in fields.items()
+    }
 
 
 def check_content(content: Content) -> None:

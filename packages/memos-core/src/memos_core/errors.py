@@ -8,6 +8,7 @@ MemosError
 ├── EmbedderError          no embedder, or not the one that the vault was made with
 ├── LedgerError            the ledger could not be written, so nothing was done
 ├── IntegrityError         a proof does not hold: the ledger or a signature
+├── AnchorError            a checkpoint could not be kept outside the vault, or read back
 └── VaultError             the storage
     ├── SchemaError        made by a newer MemOS, or not migrated
     ├── DamagedError       bytes on disk changed: reported, never served
@@ -18,6 +19,7 @@ MemosError
 from __future__ import annotations
 
 __all__ = [
+    "AnchorError",
     "BusyError",
     "ConflictError",
     "DamagedError",
@@ -64,6 +66,10 @@ class LedgerError(MemosError):
 
 class IntegrityError(MemosError):
     """A proof does not hold: a ledger chain, a signature, a digest."""
+
+
+class AnchorError(MemosError):
+    """A checkpoint could not be kept outside the vault, or read back; the vault is unharmed."""
 
 
 class VaultError(MemosError):

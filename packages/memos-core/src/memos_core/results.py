@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Generic, Literal, TypeVar, overload
+
+from pydantic import JsonValue
 
 from memos_core.cube import CubeId, MemCube
 
@@ -109,3 +112,44 @@ class ForgetReport:
     derived: tuple[CubeId, ...]
     status: Literal["pending", "erased"]
     pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One event of the ledger, as far as the asker may see it.
+
+    Args:
+        id: The event's id.
+        time: When it happened.
+        action: What was done, e.g. `memos.add`.
+        outcome: `allowed`, `denied` or `not_found`.
+        principal: Who did it; the pseudonymous id of one that was erased.
+        purpose: What for.
+        subject: What it was done to: the id of a memory, a grant, a hold or a quarantine, or the
+            name of a principal or a space. None where there is none that the asker may see.
+        cubes: For a read, the memories that it returned and that the asker may see today.
+        data: Details without content.
+    """
+
+    id: str
+    time: datetime
+    action: str
+    outcome: str
+    principal: str
+    purpose: str
+    subject: str | None = None
+    cubes: tuple[CubeId, ...] = ()
+    data: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """What pruning removed from the ledger.
+
+    Args:
+        events: How many events.
+        checkpoint: All that this checkpoint covers is gone; None where nothing was to go.
+    """
+
+    events: int
+    checkpoint: int | None

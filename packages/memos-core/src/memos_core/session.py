@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from memos_core.audit import Audit
 from memos_core.clock import require_aware, to_micros
 from memos_core.content import Content
-from memos_core.cube import CubeId, MemCube, Sensitivity, Version
+from memos_core.cube import CubeId, MemCube, Sensitivity, Trust, Version
 from memos_core.draft import Draft, Key, Patch, check_reason
 from memos_core.errors import InvalidInputError
 from memos_core.filters import Filter, parse_filter
+from memos_core.governance import Governance
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.governance.grants import Grant, GrantId
@@ -25,7 +27,9 @@ from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
 from memos_core.operation.retrieval.eligibility import Scope
 from memos_core.operation.retrieval.options import SearchOptions
+from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.recall import Question
+from memos_core.operation.retrieval.tracing import Trace
 from memos_core.results import ForgetReport, Hits, Page
 
 Ref = CubeId | Key
@@ -64,6 +68,16 @@ class Session:
     def purpose(self) -> str:
         """What the session is for."""
         return self._actor.purpose
+
+    @property
+    def governance(self) -> Governance:
+        """The verbs of whoever answers for a space: explain, quarantine, hold and their like."""
+        return Governance(self._engine, self._actor)
+
+    @property
+    def audit(self) -> Audit:
+        """Asking what happened, and the verbs that prove it."""
+        return Audit(self._engine, self._actor)
 
     def __repr__(self) -> str:
         return f"Session({self.principal!r}, space={self.space!r}, purpose={self.purpose!r})"
@@ -145,17 +159,17 @@ class Session:
         """
         if not isinstance(query, str) or not query.strip():
             raise InvalidInputError("the query is empty: ask something, or use get_all to list")
-        most = self._engine.settings.max_k
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
-            raise InvalidInputError(f"k is between 1 and {most}, not {k!r}")
+        self._check_count(k, "k")
         if budget_tokens is not None:
             check_budget(budget_tokens)
         if min_score is not None and not isinstance(min_score, int | float):
             raise InvalidInputError(f"min_score is a number, not {min_score!r}")
         if options is not None and not isinstance(options, SearchOptions):
             raise InvalidInputError(f"options is a SearchOptions, not {options!r}")
-        question = Question(query, k, budget_tokens, min_score, options or SearchOptions())
-        return self._engine.recall.search(self._scope(where, space), question)
+        chosen = options or SearchOptions()
+        question = Question(query, k, budget_tokens, min_score, chosen)
+        scope = replace(self._scope(where, space), min_trust=Trust.parse(chosen.min_trust))
+        return self._engine.recall.search(scope, question)
 
     def get(self, ref: Ref, *, version: int | None = None) -> MemCube:
         """Return one memory.
@@ -188,9 +202,7 @@ class Session:
         Raises:
             InvalidInputError: The filter, the space, the limit or the cursor is malformed.
         """
-        most = self._engine.settings.max_k
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
-            raise InvalidInputError(f"limit is between 1 and {most}, not {limit!r}")
+        self._check_count(limit, "limit")
         return self._engine.recall.listing(self._scope(where, space), limit, cursor)
 
     def update(
@@ -272,6 +284,41 @@ class Session:
             nonce=self._engine.gate.vault.entropy.token(8).hex(),
         )
 
+    def provenance(self, ref: Ref) -> Provenance:
+        """Say where a memory came from: author, origin, trust, signature, and its sources.
+
+        Raises:
+            NotFoundError: There is none that the principal may read.
+        """
+        return self._engine.provenances.provenance(self._actor, check_ref(ref))
+
+    def trace(self, text: str, *, k: int = 20, space: str | None = None) -> list[Trace]:
+        """Find the memories that a text found elsewhere came from, among all that may be read.
+
+        A passage of 12 consecutive words that was copied is found for sure, and so is the whole of
+        a shorter memory, down to 6 words; case and punctuation do not matter.
+
+        Args:
+            text: The text, such as a web page or a model's answer.
+            k: The most memories to return.
+            space: Only this subtree.
+
+        Returns:
+            The memories, those with most words in the text first, with the passages.
+
+        Raises:
+            InvalidInputError: The text is empty or too long, or `k` or the space is malformed.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidInputError("the text is empty: give the text that is to be traced")
+        most = self._engine.settings.max_content_bytes
+        if len(text) > most:
+            raise InvalidInputError(f"the text is longer than {most:,} characters: cut it up")
+        if self._actor.at is not None:
+            raise InvalidInputError("this session looks at the past: trace in one of the present")
+        self._check_count(k, "k")
+        return self._engine.tracer.trace(self._scope(None, space), text, k)
+
     def at(self, when: datetime) -> Session:
         """Look at the vault as it was recorded at an instant; the session only reads.
 
@@ -351,6 +398,11 @@ class Session:
             DeniedError: The principal does not govern the vault.
         """
         self._engine.governing.set_clearance(self._actor, principal, Sensitivity.parse(level))
+
+    def _check_count(self, count: int, name: str) -> None:
+        most = self._engine.settings.max_k
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= most:
+            raise InvalidInputError(f"{name} is between 1 and {most}, not {count!r}")
 
     def _scope(self, where: Filter | None, space: str | None) -> Scope:
         if space is not None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
+
+from memos_core.cube import Sensitivity
 
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
@@ -24,6 +27,20 @@ def estimate_tokens(text: str) -> int:
     return max(-(-len(text.encode("utf-8", "surrogatepass")) // 4), -(-pieces * 4 // 3))
 
 
+SPAN_LEVELS: Final[Mapping[str, Sensitivity]] = MappingProxyType(
+    {
+        "CARD": Sensitivity.RESTRICTED,
+        "IBAN": Sensitivity.RESTRICTED,
+        "NATIONAL_ID": Sensitivity.RESTRICTED,
+        "SECRET": Sensitivity.RESTRICTED,
+        "EMAIL": Sensitivity.CONFIDENTIAL,
+        "IP": Sensitivity.CONFIDENTIAL,
+        "PHONE": Sensitivity.CONFIDENTIAL,
+    }
+)
+"""How sensitive a span of each type is, if nobody says otherwise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a vault is run in this process.
@@ -37,6 +54,8 @@ class Settings:
         busy_timeout_s: How long a writer waits for its turn before `BusyError`.
         durable_effects: Flush each effect to the disk before it is acknowledged. Off is for
             throw-away vaults and for measuring what the flush costs.
+        span_levels: The clearance that a span of each type needs, where a detector finds one in a
+            text. Types that are not named are not marked; an empty mapping marks nothing.
         count_tokens: Counts the tokens of a text, for budgets.
     """
 
@@ -47,4 +66,5 @@ class Settings:
     checkpoint_bytes: int = 16_000_000
     busy_timeout_s: float = 30.0
     durable_effects: bool = True
+    span_levels: Mapping[str, Sensitivity] = field(default_factory=lambda: SPAN_LEVELS)
     count_tokens: Callable[[str], int] = estimate_tokens

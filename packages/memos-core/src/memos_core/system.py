@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -10,31 +11,55 @@ from types import TracebackType
 from typing import Self
 
 from memos_core.clock import Clock, Entropy, SystemClock, SystemEntropy
-from memos_core.errors import DeniedError, VaultError
+from memos_core.cube import MemCube
+from memos_core.errors import DeniedError, MemosError, VaultError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ALL_ACTIONS, ANY_PURPOSE, ROOT
+from memos_core.infrastructure.governance.detection.detector import Detector
+from memos_core.infrastructure.governance.detection.patterns import PatternDetector
 from memos_core.infrastructure.governance.grants import Award, Grants
 from memos_core.infrastructure.governance.names import check_principal, check_purpose, check_space
 from memos_core.infrastructure.governance.registry import Registry
+from memos_core.infrastructure.governance.sources import Sources
 from memos_core.infrastructure.index.analysis import Analyzer
 from memos_core.infrastructure.index.cache import PageCache
+from memos_core.infrastructure.index.fingerprint import FingerprintPage, Traced
 from memos_core.infrastructure.index.follower import Follower
-from memos_core.infrastructure.ledger import Event, Ledger, Verdict
+from memos_core.infrastructure.index.page import RealmPage
+from memos_core.infrastructure.ledger import (
+    Anchor,
+    Checkpoints,
+    Event,
+    FolderAnchor,
+    Keyring,
+    Ledger,
+    Verdict,
+)
+from memos_core.infrastructure.ledger.publishing import Publisher
 from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.doctor import Diagnosis, examine
 from memos_core.infrastructure.vault.layout import find_vault
 from memos_core.infrastructure.vault.vault import Vault
 from memos_core.memory.plaintext import PlaintextIndexer
 from memos_core.models.embedder import Embedder
+from memos_core.operation.auditing import VAULT_ITSELF, Auditor
 from memos_core.operation.embedding import Embedding
 from memos_core.operation.engine import Engine
+from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.labelling import Labeller
 from memos_core.operation.lifecycle.updating import Updater
+from memos_core.operation.policing import Policing
+from memos_core.operation.preparing import Preparer
+from memos_core.operation.quotas import Quotas
+from memos_core.operation.retention import Retention
+from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
+from memos_core.operation.retrieval.tracing import Tracer, fingerprinted
+from memos_core.operation.signing import Signer
 from memos_core.session import Session
 from memos_core.settings import Settings
 
@@ -54,11 +79,30 @@ class MemOS:
         user:alice
     """
 
-    def __init__(self, vault: Vault, *, embedder: Embedder | None, settings: Settings) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        embedder: Embedder | None,
+        settings: Settings,
+        detector: Detector | None = None,
+        anchors: Sequence[Anchor] = (),
+    ) -> None:
         self._vault = vault
         self._ledger = Ledger(vault)
+        self._keyring = Keyring(vault)
+        self._anchors = tuple(anchors)
         self._acting: ContextVar[Session | None] = ContextVar("memos_acting", default=None)
-        self._engine = _wire(vault, self._ledger, embedder, settings)
+        checkpoints = Checkpoints(self._keyring)
+        self._engine = _wire(
+            vault,
+            self._ledger,
+            self._keyring,
+            Publisher(vault, checkpoints, self._anchors),
+            embedder,
+            settings,
+            detector or PatternDetector(),
+        )
         self._closed = False
 
     @classmethod
@@ -70,6 +114,8 @@ class MemOS:
         settings: Settings | None = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
+        detector: Detector | None = None,
+        anchors: Sequence[Anchor] = (),
     ) -> MemOS:
         """Open the vault in a directory, making it if there is none.
 
@@ -80,8 +126,12 @@ class MemOS:
             settings: Limits and budgets, and the owner of a new vault.
             clock: What tells the time; for tests and simulations.
             entropy: Where ids and keys come from; for tests.
+            detector: What finds sensitive spans in texts that are added; patterns by default.
+            anchors: Where signed checkpoints of the ledger are kept outside the vault; one is
+                published when it is closed.
 
         Raises:
+            InvalidInputError: An anchor lies within the vault's own directory.
             VaultError: The directory is something else, or on a network file system.
             SchemaError: A newer MemOS made the vault.
             EmbedderError: The vault was made with another embedder.
@@ -89,6 +139,9 @@ class MemOS:
         chosen = settings or Settings()
         owner = check_principal(chosen.owner)
         directory = find_vault(url)
+        for anchor in anchors:
+            if isinstance(anchor, FolderAnchor):
+                anchor.refuse_within(directory.root)
         try:
             directory.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -102,7 +155,7 @@ class MemOS:
         vault = Vault.open(
             directory, database, clock=clock or SystemClock(), entropy=entropy or SystemEntropy()
         )
-        memos = cls(vault, embedder=embedder, settings=chosen)
+        memos = cls(vault, embedder=embedder, settings=chosen, detector=detector, anchors=anchors)
         memos._found(owner, embedder)
         return memos
 
@@ -151,18 +204,51 @@ class MemOS:
             raise DeniedError("nobody is acting: wrap the call in `with memos.acting(session)`")
         return session
 
-    def verify_ledger(self) -> Verdict:
-        """Check every link of the audit ledger."""
-        return self._ledger.verify()
+    def verify_ledger(
+        self, *, anchors: Sequence[Anchor] | None = None, trusted_key: str | None = None
+    ) -> Verdict:
+        """Check every link of the audit ledger, and what the anchors keep of it.
+
+        Args:
+            anchors: Where checkpoints are kept outside the vault; by default the vault's anchors.
+            trusted_key: 64 hex digits: a public key of the vault that is known from elsewhere;
+                without it the key of the first anchored checkpoint is trusted.
+
+        Returns:
+            `untampered` up to an anchored checkpoint, `self-consistent` where nothing is anchored,
+            or `broken`, with the reasons.
+        """
+        return self._engine.auditor.verify(anchors, trusted_key)
+
+    def verify_signature(self, cube: MemCube) -> bool:
+        """Tell whether this vault signed exactly this origin and content: the paper's watermark.
+
+        Args:
+            cube: A whole memory, wherever it was found, as `to_json` wrote it. One that was shown
+                in part bears no signature.
+        """
+        with self._vault.read() as tx:
+            return Signer(self._keyring).holds(tx, cube)
 
     def diagnose(self) -> Diagnosis:
-        """Examine the vault: the database, every memory's seal, every journal."""
-        return examine(self._vault)
+        """Examine the vault: the database, every memory's seal, every journal, the keys."""
+        return examine(self._vault, self._keyring)
 
     def close(self) -> None:
-        """Close the vault's files. Sessions of it cannot be used afterwards."""
-        if not self._closed:
-            self._closed = True
+        """Close the vault's files. Sessions of it cannot be used afterwards.
+
+        Where there are anchors, a last checkpoint is taken and published; if that fails, it is a
+        warning, and the next one makes up for it.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._anchors:
+                self._engine.auditor.seal()
+        except (MemosError, OSError) as error:
+            warnings.warn(f"no last checkpoint was published: {error}", stacklevel=2)
+        finally:
             self._vault.database.close()
 
     def __enter__(self) -> Self:
@@ -180,13 +266,19 @@ class MemOS:
         """Give a new vault's shared spaces their first governor: a grant like any other.
 
         A vault is new as long as its ledger is empty, so one whose making was cut off is finished.
+        One that was made before vaults had signing keys is given its first.
         """
         registry = self._engine.gate.registry
         with self._vault.read() as tx:
-            if tx.last_time:
+            if tx.last_time and self._keyring.keys(tx):
                 return
         with self._vault.effect() as tx:
-            if tx.last_time:  # another process was faster
+            key = self._keyring.ensure(tx)
+            if tx.last_time:  # it was made before, or another process was faster
+                if key is not None:
+                    by = registry.ensure_principal(tx, VAULT_ITSELF)
+                    made = Event("memos.key.create", by, "allowed", "assist", data={"key": key.id})
+                    self._ledger.append(tx, [made])
                 return
             if embedder is not None:
                 self._vault.adopt_embedder(tx, embedder.name, embedder.dims)
@@ -197,21 +289,52 @@ class MemOS:
             self._ledger.append(tx, [event])
 
 
-def _wire(vault: Vault, ledger: Ledger, embedder: Embedder | None, settings: Settings) -> Engine:
+def _wire(
+    vault: Vault,
+    ledger: Ledger,
+    keyring: Keyring,
+    publisher: Publisher,
+    embedder: Embedder | None,
+    settings: Settings,
+    detector: Detector,
+) -> Engine:
     registry = Registry(vault.mint)
     gate = Gate(vault, registry, ledger)
     analyzer = Analyzer()
     embedding = Embedding(embedder, vault)
+    signer = Signer(keyring)
+    preparer = Preparer(embedding, detector, settings.span_levels, signer)
     labeller = Labeller(registry)
-    updater = Updater(gate, embedding, labeller, settings)
-    forgetter = Forgetter(gate)
-    follower = Follower(PlaintextIndexer(analyzer).describe, PageCache(settings.page_budget_bytes))
+    grants = Grants(vault, registry)
+    quotas, retention = Quotas(registry), Retention(gate)
+    updater = Updater(gate, preparer, labeller, quotas, settings)
+    forgetter = Forgetter(gate, retention, quotas)
+    indexer = PlaintextIndexer(analyzer)
+    follower = Follower(indexer.describe, RealmPage, PageCache(settings.page_budget_bytes))
+    recall = Recall(gate, follower, embedding, analyzer, quotas, settings)
     return Engine(
         gate=gate,
-        adder=Adder(gate, embedding, labeller, updater, forgetter, settings),
+        adder=Adder(gate, preparer, labeller, updater, forgetter, quotas, settings),
         updater=updater,
         forgetter=forgetter,
-        recall=Recall(gate, follower, embedding, analyzer, settings),
-        governing=Governing(gate, Grants(vault, registry), labeller),
+        recall=recall,
+        tracer=Tracer(gate, recall, _fingerprints(indexer, settings)),
+        provenances=Provenances(gate, signer, quotas),
+        governing=Governing(gate, grants, labeller),
+        policing=Policing(gate, Sources(vault, registry), quotas),
+        retention=retention,
+        explainer=Explainer(gate, grants),
+        auditor=Auditor(gate, keyring, publisher),
         settings=settings,
+    )
+
+
+def _fingerprints(
+    indexer: PlaintextIndexer, settings: Settings
+) -> Follower[Traced, FingerprintPage]:
+    budget = settings.page_budget_bytes // 4
+    return Follower(
+        lambda found: fingerprinted(indexer, found),
+        lambda realm_id, _dims: FingerprintPage(realm_id),
+        PageCache(budget),
     )

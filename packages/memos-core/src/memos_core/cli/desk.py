@@ -19,6 +19,7 @@ import typer
 from memos_core.cli.output import Screen
 from memos_core.draft import Key
 from memos_core.errors import InvalidInputError, VaultError
+from memos_core.infrastructure.ledger import Anchor
 from memos_core.infrastructure.vault.layout import MARKER
 from memos_core.models.embedder import MINILM, ONNX_MINILM, Embedder, embedder_named
 from memos_core.session import Session
@@ -87,8 +88,11 @@ class Desk:
             pass
 
     @contextmanager
-    def memos(self) -> Iterator[MemOS]:
+    def memos(self, anchors: Sequence[Anchor] = ()) -> Iterator[MemOS]:
         """Open the vault; a directory that is none is left alone.
+
+        Args:
+            anchors: Where checkpoints go.
 
         Raises:
             VaultError: There is no vault.
@@ -96,12 +100,15 @@ class Desk:
         # What is no directory cannot be made by opening it: the vault says what it thinks of it.
         if "://" not in (self.shared.vault or "") and not self._is_vault():
             raise VaultError(f"no vault at {self.root}: run memos init")
-        with self._opened(Settings()) as memos:
+        with self._opened(Settings(), anchors) as memos:
             yield memos
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self, anchors: Sequence[Anchor] = ()) -> Iterator[Session]:
         """Open the vault and act in it as `--as` says.
+
+        Args:
+            anchors: Where checkpoints go.
 
         Raises:
             typer.BadParameter: Nobody is said to act.
@@ -111,17 +118,17 @@ class Desk:
             raise typer.BadParameter(
                 "who acts? Write --as user:NAME, or set MEMOS_PRINCIPAL", param_hint="--as"
             )
-        with self.memos() as memos:
+        with self.memos(anchors) as memos:
             yield memos.session(
                 shared.principal, space=shared.space, purpose=shared.purpose or "assist"
             )
 
     @contextmanager
-    def _opened(self, settings: Settings) -> Iterator[MemOS]:
+    def _opened(self, settings: Settings, anchors: Sequence[Anchor] = ()) -> Iterator[MemOS]:
         # The location goes through as it was written, for the vault knows more kinds than we do.
         location, embedder = self.shared.vault or "./vault", self._embedder()
         try:
-            memos = MemOS.open(location, embedder=embedder, settings=settings)
+            memos = MemOS.open(location, embedder=embedder, settings=settings, anchors=anchors)
         except OSError as error:
             raise _unusable(self.root, error) from error
         with memos:

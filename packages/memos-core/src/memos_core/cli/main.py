@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from memos_core.cli import audit as auditing
 from memos_core.cli import memories, rights, upkeep
 from memos_core.cli.desk import ASSERTED, remember_shared
 from memos_core.cli.output import one_line
@@ -55,7 +56,12 @@ app.command("forget")(memories.forget)
 app.command("grant")(rights.grant)
 app.command("revoke")(rights.revoke)
 app.add_typer(audit, name="audit")
-audit.command("verify")(rights.verify)
+audit.command("verify")(auditing.verify)
+audit.command("checkpoint")(auditing.checkpoint)
+audit.command("log")(auditing.log)
+audit.command("export")(auditing.export)
+audit.command("rotate-key")(auditing.rotate_key)
+audit.command("prune")(auditing.prune)
 app.command("doctor")(upkeep.doctor)
 
 

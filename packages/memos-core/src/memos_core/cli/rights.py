@@ -1,4 +1,4 @@
-"""The verbs of governance: grant, revoke, and the audit of the ledger."""
+"""The verbs of governance: grant and revoke."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 from memos_core.cli.desk import Desk, usage, verb
 from memos_core.cli.output import instant
 from memos_core.cli.times import end_from_now
-from memos_core.infrastructure.ledger import Verdict
 
 
 @verb
@@ -61,31 +60,3 @@ def revoke(
     with desk.session() as session:
         session.revoke(grant_id)
     desk.screen.answer({"revoked": grant_id}, f"Revoked {grant_id}.")
-
-
-@verb
-def verify(desk: Desk) -> None:
-    """Check every link of the audit ledger, and say what that proves."""
-    with desk.memos() as memos:
-        verdict = memos.verify_ledger()
-    desk.screen.answer(asdict(verdict), *_in_words(verdict))
-    if verdict.status == "broken":
-        raise typer.Exit(1)
-
-
-def _in_words(verdict: Verdict) -> list[str]:
-    events = "1 event" if verdict.events == 1 else f"{verdict.events} events"
-    if verdict.status == "broken":
-        return [
-            f"broken: the audit ledger does not hold together ({events} checked).",
-            *(f"  - {problem}" for problem in verdict.problems),
-            "Somebody changed it from outside, or the disk did. Keep this vault as it is, and "
-            "compare it with a backup.",
-        ]
-    return [
-        f"self-consistent: the chains of the audit ledger hold ({events}).",
-        "This shows that no event was edited, removed or moved by itself.",
-        "It does not show that nobody rewrote the whole ledger, or put back an older copy: who "
-        "can write the vault's files can do that. Only a signed checkpoint kept elsewhere could "
-        "show it, and none is kept yet.",
-    ]

@@ -67,6 +67,21 @@ def parse_end(text: str) -> datetime | timedelta:
     return length
 
 
+def parse_age(text: str) -> timedelta:
+    """Read how old something is: weeks, days, hours, minutes, seconds, such as `90d`.
+
+    Raises:
+        InvalidInputError: It is something else.
+
+    >>> parse_age("90d").days
+    90
+    """
+    found = parse_end(text) if _DURATION.fullmatch(text) else None
+    if not isinstance(found, timedelta):
+        raise InvalidInputError(f"{text[:60]!r} is no length of time: write one such as 90d or 12h")
+    return found
+
+
 def end_from_now(text: str) -> datetime:
     """Read when something ends and say it as an instant.
 

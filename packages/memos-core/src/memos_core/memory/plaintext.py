@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
+from pydantic import JsonValue
 
 from memos_core.clock import from_micros, to_micros
 from memos_core.content import Content, format_of, revive, text_of, to_json_value
-from memos_core.cube import Header, Kind, Sensitivity
+from memos_core.cube import Header, Kind, Mark, Sensitivity
 from memos_core.draft import Draft
 from memos_core.errors import InvalidInputError
 from memos_core.filters import TypedKey, flatten, typed_key
+from memos_core.infrastructure.governance.redaction import CAPTIONS, visible
 from memos_core.infrastructure.index.analysis import Analyzer
 from memos_core.infrastructure.index.entry import NEVER, Entry
 from memos_core.infrastructure.vault.records import Indexable
 
-INDEXED_METADATA: Final = ("title", "caption", "description", "summary", "alt")
-"""Metadata that describes the content in words, and so is searched with it."""
+
+def indexed_view(
+    content: Content,
+    metadata: Mapping[str, JsonValue],
+    marks: Sequence[Mark],
+    fields: Mapping[str, Sensitivity],
+    sensitivity: Sensitivity,
+) -> tuple[Content, dict[str, JsonValue]]:
+    """Return what the indexes hold of a memory: what the least cleared of its readers sees."""
+    return visible(content, metadata, marks=marks, fields=fields, clearance=sensitivity)
 
 
 def embedding_text(content: Content, metadata: Mapping[str, Any]) -> str:
@@ -48,13 +58,21 @@ class PlaintextIndexer:
     def __init__(self, analyzer: Analyzer) -> None:
         self._analyzer = analyzer
 
+    def text(self, found: Indexable) -> str:
+        """Return the text of a memory that is fingerprinted: what its least cleared reader sees."""
+        version = found.record.version
+        payload: dict[str, Any] = json.loads(version.payload)
+        whole = revive(payload["content"], payload["format"])
+        return text_of(_indexed(whole, json.loads(version.header))[0])
+
     def describe(self, found: Indexable) -> Entry:
         """Build the index entry of one memory."""
         cube, version = found.record.cube, found.record.version
         header: dict[str, Any] = json.loads(version.header)
         payload: dict[str, Any] = json.loads(version.payload)
-        content = revive(payload["content"], payload["format"])
-        metadata = header.get("metadata", {})
+        whole = revive(payload["content"], payload["format"])
+        content, metadata = _indexed(whole, header)
+        header["metadata"] = metadata
         speaker = header.get("speaker")
         occurred = header.get("occurred_at")
         when = datetime.fromisoformat(occurred) if occurred else None
@@ -75,6 +93,17 @@ class PlaintextIndexer:
                 *_content_facets(content),
             ),
         )
+
+
+def _indexed(content: Content, header: Mapping[str, Any]) -> tuple[Content, dict[str, JsonValue]]:
+    levels = header.get("field_sensitivity", {})
+    return indexed_view(
+        content,
+        header.get("metadata", {}),
+        [Mark.model_validate(each) for each in header.get("marks", ())],
+        {path: Sensitivity.parse(level) for path, level in levels.items()},
+        Sensitivity.parse(header["sensitivity"]),
+    )
 
 
 def _facets(
@@ -110,7 +139,13 @@ def _content_facets(content: Content) -> list[tuple[str, TypedKey]]:
 
 
 def _captions(metadata: Mapping[str, Any]) -> list[str]:
-    return [value for name in INDEXED_METADATA if isinstance(value := metadata.get(name), str)]
+    return [value for name in CAPTIONS if isinstance(value := metadata.get(name), str)]
+
+
+_TOLD: Final = (
+    *("id", "version", "updated", "state", "usage", "last_used", "content_hash"),
+    *("redacted", "trust"),
+)
 
 
 def dump_header(header: Header) -> str:
@@ -118,7 +153,7 @@ def dump_header(header: Header) -> str:
     return header.model_dump_json(
         exclude_unset=True,
         exclude_none=True,
-        exclude={"id", "version", "updated", "state", "usage", "last_used", "content_hash"},
+        exclude=set(_TOLD),
     )
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memos_core.operation.auditing import Auditor
+from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.updating import Updater
+from memos_core.operation.policing import Policing
+from memos_core.operation.retention import Retention
+from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
+from memos_core.operation.retrieval.tracing import Tracer
 from memos_core.settings import Settings
 
 
@@ -22,5 +28,11 @@ class Engine:
     updater: Updater
     forgetter: Forgetter
     recall: Recall
+    tracer: Tracer
+    provenances: Provenances
     governing: Governing
+    policing: Policing
+    retention: Retention
+    explainer: Explainer
+    auditor: Auditor
     settings: Settings

@@ -8,34 +8,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from pydantic import JsonValue
 
-from memos_core.cube import CubeId
+from memos_core.cube import CubeId, MemCube
 from memos_core.draft import MAX_KEY, Key, check_name
 from memos_core.errors import DeniedError, MemosError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action, Permission, decide_space
-from memos_core.infrastructure.governance.names import check_space
+from memos_core.infrastructure.governance.names import ancestors, check_space, is_personal
+from memos_core.infrastructure.governance.redaction import shown
 from memos_core.infrastructure.governance.registry import AccessView, Registry
 from memos_core.infrastructure.ledger import Event, Ledger, Outcome
 from memos_core.infrastructure.vault.records import CubeRow, Damage, Record, fetch, fetch_by_key
 from memos_core.infrastructure.vault.vault import Transaction, Vault
 
 Ref = CubeId | Key
+EVERYWHERE: Final = "*"
+"""In `on=…`: every shared space. Nobody's own space is among them."""
 
 
 class Refusal(Exception):  # noqa: N818 - control flow inside the gate; never leaves it
-    """An effect was refused: what to raise, and what the ledger says."""
+    """An effect was refused: what to raise, and what the ledger says.
+
+    `space` is where it was refused, for whoever governs that: a path, or `*` for the shared root.
+    """
 
     def __init__(
-        self, error: MemosError, outcome: Outcome, subject: str | None = None, missing: str = ""
+        self,
+        error: MemosError,
+        outcome: Outcome,
+        subject: str | None = None,
+        missing: str = "",
+        space: str | None = None,
     ) -> None:
         super().__init__(str(error))
         self.error = error
         self.outcome = outcome
         self.subject = subject
         self.missing = missing
+        self.space = space
 
 
 class Gate:
@@ -92,8 +105,20 @@ class Gate:
                 missing: dict[str, JsonValue] = (
                     {"missing": refusal.missing} if refusal.missing else {}
                 )
-                self.note(tx, actor, verb, refusal.outcome, subject=refusal.subject, data=missing)
+                where = self._known_space(tx, refusal.space)
+                data = missing if where is None else missing | {"space": where}
+                self.note(tx, actor, verb, refusal.outcome, subject=refusal.subject, data=data)
             raise refusal.error from None
+
+    def _known_space(self, tx: Transaction, path: str | None) -> str | None:
+        """Name a space for the ledger: itself or the nearest one above it that has an id."""
+        if path is None or path == EVERYWHERE:
+            return path
+        known = (self.registry.find_space(tx, each) for each in ancestors(path))
+        found = next((each for each in known if each is not None), None)
+        if found is None:
+            return None if is_personal(path) else EVERYWHERE
+        return found.id
 
     def note(
         self,
@@ -133,18 +158,18 @@ class Gate:
         Raises:
             Refusal: It may not, or the session is bound elsewhere.
         """
-        name = "+".join(action.names)
+        name, where = "+".join(action.names), space or EVERYWHERE
         if actor.at is not None:
             error = DeniedError("this session looks at the past, and the past is read-only")
-            raise Refusal(error, "denied", cube or None, name)
+            raise Refusal(error, "denied", cube or None, name, where)
         if not actor.reaches(space):
             error = DeniedError(f"this session is bound to {actor.bound} and cannot reach {space}")
-            raise Refusal(error, "denied", cube or None, name)
+            raise Refusal(error, "denied", cube or None, name, where)
         rights = self.access(tx, actor).rights
         decision = decide_space(rights, action, space, cube=cube, purpose=actor.purpose, now=tx.now)
         if decision.permission is None:
             error = DeniedError(f"{decision.reason}: ask whoever governs it for a grant")
-            raise Refusal(error, "denied", cube or None, name)
+            raise Refusal(error, "denied", cube or None, name, where)
         return decision.permission
 
     def readable(self, tx: Transaction, actor: Actor, ref: Ref) -> Record:
@@ -175,16 +200,81 @@ class Gate:
         """
         found = self._find(tx, actor, ref)
         if found is None:
-            raise self._nothing(ref, None)
-        labels = [found.cube.label_id]
-        if actor.at is not None and isinstance(found, Record):
-            labels.append(found.version.label_id)  # of the past: then and now
-        if not all(self.access(tx, actor).may_read(tx, self.registry, labels)):
-            raise self._nothing(ref, found.cube.id)
+            raise self.nothing(ref, None)
+        if not all(self.access(tx, actor).may_read(tx, self.registry, [found.cube.label_id])):
+            raise self.nothing(ref, found.cube.id)
+        if actor.at is not None and isinstance(found, Record):  # of the past: then and now
+            labels = [found.version.label_id]
+            if not all(self.may_read_versions(tx, actor, found.cube, labels)):
+                raise self.nothing(ref, found.cube.id)
         ended = found.cube.has_ended(tx.now) and not ended_too
         if ended or not actor.reaches(self.space_of(tx, found.cube)):
-            raise self._nothing(ref, found.cube.id)
+            raise self.nothing(ref, found.cube.id)
         return found
+
+    def may_read_versions(
+        self, tx: Transaction, actor: Actor, cube: CubeRow, label_ids: Sequence[str]
+    ) -> list[bool]:
+        """Decide READ for the labels that versions of a memory had then; its own counts too."""
+        access, space = self.access(tx, actor), self.space_of(tx, cube)
+        return access.may_read_version(tx, self.registry, label_ids, cube.id, space)
+
+    def governed(
+        self, tx: Transaction, actor: Actor, ref: Ref, *, ended_too: bool = False
+    ) -> Record | Damage:
+        """Find a memory for somebody who governs its space, whether it may be read or not.
+
+        What an access list, a sensitivity or a quarantine hides from whoever answers for a space
+        can still be held, and forgotten, by its id.
+
+        Args:
+            tx: The transaction.
+            actor: Who asks.
+            ref: An id or a key.
+            ended_too: For who only reads: also where it has expired.
+
+        Raises:
+            Refusal: It is not there, or the actor neither governs its space nor may read it.
+        """
+        found = self._find(tx, actor, ref)
+        if found is not None and self._governs(tx, actor, found.cube):
+            return found
+        return self.locate(tx, actor, ref, ended_too=ended_too)
+
+    def _governs(self, tx: Transaction, actor: Actor, cube: CubeRow) -> bool:
+        space = self.space_of(tx, cube)
+        rights = self.access(tx, actor).rights
+        purpose = actor.purpose
+        decision = decide_space(
+            rights, Action.GOVERN, space, cube=cube.id, purpose=purpose, now=tx.now
+        )
+        return actor.at is None and actor.reaches(space) and decision.allowed
+
+    def space_id(self, tx: Transaction, path: str | None) -> str | None:
+        """Return the id that stands for a space in the ledger; None for none and for the root."""
+        return self.registry.ensure_space(tx, path).id if path else None
+
+    def shown(self, tx: Transaction, actor: Actor, record: Record) -> MemCube:
+        """Build the MemCube that the actor sees: its redacted parts left out, its trust told."""
+        access = self.access(tx, actor)
+        label = self.registry.labels(tx, [record.cube.label_id])[record.cube.label_id]
+        cube = record.memcube()
+        if record.version.version != record.cube.version:
+            cube = self._with_present_levels(tx, cube)
+        cube = shown(cube, access.rights.clearance_in(self.space_of(tx, record.cube)))
+        trusted = {"trust": access.rights.trust_of(label)}
+        return cube.model_copy(update={"meta": cube.meta.model_copy(update=trusted)})
+
+    def _with_present_levels(self, tx: Transaction, cube: MemCube) -> MemCube:
+        """Hold an earlier version to the levels that its fields have today, too."""
+        present = fetch(tx, [cube.id]).get(cube.id)
+        if not isinstance(present, Record):
+            return cube
+        levels = dict(cube.meta.field_sensitivity)
+        for path, level in present.memcube().meta.field_sensitivity.items():
+            levels[path] = max(level, levels.get(path, level))
+        changed = cube.meta.model_copy(update={"field_sensitivity": levels})
+        return cube.model_copy(update={"meta": changed})
 
     def space_of(self, tx: Transaction, cube: CubeRow) -> str:
         """Return the path of the space that a memory lies in."""
@@ -196,10 +286,16 @@ class Gate:
             return None if space is None else fetch_by_key(tx, space.id, ref.name, at=actor.at)
         return fetch(tx, [ref], at=actor.at).get(ref)
 
-    def _nothing(self, ref: Ref, cube_id: str | None) -> Refusal:
+    def nothing(self, ref: Ref, cube_id: str | None) -> Refusal:
+        """Make the refusal that answers for what is not there and for what may not be read."""
         shown = f"key {ref.name!r}" if isinstance(ref, Key) else repr(ref)
         error = NotFoundError(f"no memory {shown} that you may read")
         return Refusal(error, "not_found", cube_id)
+
+
+def is_cube_id(ref: str) -> bool:
+    """Tell whether a text is a memory's id, and not the path of a space."""
+    return ref.startswith("mem_")
 
 
 def check_ref(ref: object) -> Ref:

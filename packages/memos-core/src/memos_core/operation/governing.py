@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
 from pydantic import JsonValue
 
@@ -13,16 +12,19 @@ from memos_core.clock import from_micros, require_aware, to_micros
 from memos_core.cube import Sensitivity
 from memos_core.errors import DeniedError, InvalidInputError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.governance.decision import ANY_PURPOSE, ROOT, Action, Permission
+from memos_core.infrastructure.governance.decision import (
+    ANY_PURPOSE,
+    OWN,
+    ROOT,
+    Action,
+    Permission,
+)
 from memos_core.infrastructure.governance.grants import Award, Grant, GrantId, Grants
 from memos_core.infrastructure.governance.names import check_principal, check_purpose, check_space
 from memos_core.infrastructure.vault.records import fetch
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.operation.gate import Gate, Refusal
+from memos_core.operation.gate import EVERYWHERE, Gate, Refusal, is_cube_id
 from memos_core.operation.lifecycle.labelling import Labeller
-
-EVERYWHERE: Final = "*"
-"""In `grant(on=…)`: every shared space. Nobody's own space is among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Governing:
         check_principal(request.to)
         actions = Action.parse(request.actions)
         purposes = _purposes(request.purposes)
-        single = request.on.startswith("mem_")
+        single = is_cube_id(request.on)
         if not single and request.on != EVERYWHERE:
             check_space(request.on)
         until = None
@@ -66,18 +68,24 @@ class Governing:
                 raise InvalidInputError("until is not in the future: the grant would never hold")
             space = ROOT if request.on == EVERYWHERE else request.on
             cube_id = request.on if single else None
-            if cube_id is not None:
-                basis = self._single_out(tx, actor, cube_id)
-            else:
-                basis = self._gate.require(tx, actor, Action.GOVERN, space)
-            self._check_reach(basis, purposes, until)
-            award = Award(request.to, actions, None if single else space, cube_id, purposes, until)
+            where = space if cube_id is None else self._single_out(tx, actor, cube_id)
+            self._gate.require(tx, actor, Action.GOVERN, where, cube=cube_id or "")
+            basis = self._basis(tx, actor, where, cube_id or "", purposes, until)
+            award = Award(
+                request.to,
+                actions,
+                None if single else space,
+                cube_id,
+                purposes,
+                until,
+                None if basis.grant_id == OWN else basis.grant_id,
+            )
             by = self._gate.registry.ensure_principal(tx, actor.principal)
             grant = self._grants.give(tx, award, by=by)
             data: dict[str, JsonValue] = {
                 "to": self._gate.registry.ensure_principal(tx, request.to),
                 "actions": list(actions.names),
-                "space": None if single or not space else self._space_id(tx, space),
+                "space": self._gate.space_id(tx, None if single else space),
                 "cube": cube_id,
                 "purposes": list(purposes),
                 "until": None if until is None else from_micros(until).isoformat(),
@@ -85,31 +93,47 @@ class Governing:
             self._gate.note(tx, actor, "memos.grant", subject=grant.id, data=data)
             return grant
 
-    def _space_id(self, tx: Transaction, path: str) -> str:
-        return self._gate.registry.ensure_space(tx, path).id
+    def _basis(
+        self,
+        tx: Transaction,
+        actor: Actor,
+        space: str,
+        cube: str,
+        purposes: tuple[str, ...],
+        until: int | None,
+    ) -> Permission:
+        """Find the right to govern that a grant is given by: for its purposes, and as long.
 
-    def _check_reach(self, basis: Permission, purposes: tuple[str, ...], until: int | None) -> None:
-        """Refuse to give for other purposes, or for longer, than one governs by oneself."""
-        longer = basis.until is not None and (until is None or until > basis.until)
-        if longer or not (ANY_PURPOSE in basis.purposes or set(purposes) <= set(basis.purposes)):
-            error = DeniedError(
-                "a grant cannot go beyond the right to govern that it is given by: "
-                "name the same purposes, and an end no later"
-            )
-            raise Refusal(error, "denied", None, "reach")
+        Raises:
+            Refusal: None of the actor's reaches so far.
+        """
+        rights, purpose = self._gate.access(tx, actor).rights, actor.purpose
+        for each in rights.holding(Action.GOVERN, space, cube=cube, purpose=purpose, now=tx.now):
+            lasts = each.until is None or (until is not None and until <= each.until)
+            if lasts and (ANY_PURPOSE in each.purposes or set(purposes) <= set(each.purposes)):
+                return each
+        error = DeniedError(
+            "a grant cannot go beyond the right to govern that it is given by: "
+            "name the same purposes, and an end no later"
+        )
+        raise Refusal(error, "denied", None, "reach")
 
-    def _single_out(self, tx: Transaction, actor: Actor, cube_id: str) -> Permission:
-        """Let grants on just this memory count, which needs a label of its own."""
+    def _single_out(self, tx: Transaction, actor: Actor, cube_id: str) -> str:
+        """Let grants on just this memory count, which needs a label of its own.
+
+        Returns:
+            The space that it lies in.
+        """
         record = self._gate.readable(tx, actor, cube_id)
         space = self._gate.space_of(tx, record.cube)
-        basis = self._gate.require(tx, actor, Action.GOVERN, space, cube=cube_id)
+        self._gate.require(tx, actor, Action.GOVERN, space, cube=cube_id)
         own = self._labeller.own(tx, record.cube)
         if own.cube != cube_id:
             self._labeller.relabel(tx, record.cube, replace(own, cube=cube_id))
-        return basis
+        return space
 
     def revoke(self, actor: Actor, grant_id: GrantId) -> None:
-        """Take a right back; it stops counting when this commits."""
+        """Take a right back, and what was given by virtue of it; both stop when this commits."""
         with self._gate.effect(actor, "memos.revoke") as tx:
             about = self._grants.find(tx, grant_id)
             if about is None:
@@ -118,8 +142,9 @@ class Governing:
                 self._gate.require(tx, actor, Action.GOVERN, *self._where(tx, about))
             except Refusal:  # whoever may not govern it learns nothing of it
                 raise self._no_grant(grant_id, grant_id) from None
-            self._grants.take(tx, grant_id)
-            self._gate.note(tx, actor, "memos.revoke", subject=grant_id)
+            _first, *others = self._grants.take(tx, grant_id)
+            data: dict[str, JsonValue] = {"with": list(others)} if others else {}
+            self._gate.note(tx, actor, "memos.revoke", subject=grant_id, data=data)
 
     def _where(self, tx: Transaction, about: Permission) -> tuple[str, str]:
         """Say on which space, and which memory in it, a grant stands."""

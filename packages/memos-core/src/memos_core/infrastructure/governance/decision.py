@@ -1,21 +1,25 @@
 """The decision: may this principal do this, with this, for this purpose, now?
 
 Pure functions over values. Nothing is allowed unless a grant says so; a principal's own space is
-the one grant that exists by itself. `access` lists, sensitivity and purposes only narrow.
+the one grant that exists by itself. `access` lists, sensitivity, purposes and quarantines only
+narrow; in one's own space one is always on the list and always cleared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Final
 
+from memos_core.cube import Sensitivity, Trust
 from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.governance.labels import Atom, Label
 from memos_core.infrastructure.governance.names import ancestors, is_personal, within
 
 ANY_PURPOSE: Final = "*"
+OWN: Final = "own"
+"""What stands for a grant's id where the right is that of one's own space."""
 ROOT: Final = ""
 """The space above all shared realms; it reaches nobody's own space."""
 
@@ -101,6 +105,8 @@ class Rights:
         clearance: The highest sensitivity that it may read in shared spaces.
         permissions: Its grants, and its groups'.
         epoch: The policy epoch that this was read at.
+        quarantines: For each source in quarantine, the subtrees where it is; `ROOT` is everywhere.
+        trusts: The trust of each source that somebody set; of the others it is normal.
     """
 
     principal: str
@@ -108,11 +114,13 @@ class Rights:
     clearance: int
     permissions: tuple[Permission, ...]
     epoch: int
+    quarantines: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    trusts: Mapping[str, Trust] = field(default_factory=dict)
     _by_space: Mapping[str, list[Permission]] = field(init=False, repr=False, compare=False)
     _by_cube: Mapping[str, list[Permission]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        own = Permission("own", ALL_ACTIONS, self.principal, None, (ANY_PURPOSE,), None)
+        own = Permission(OWN, ALL_ACTIONS, self.principal, None, (ANY_PURPOSE,), None)
         spaces: dict[str, list[Permission]] = {}
         cubes: dict[str, list[Permission]] = {}
         for permission in (own, *self.permissions):
@@ -123,21 +131,44 @@ class Rights:
         object.__setattr__(self, "_by_space", spaces)
         object.__setattr__(self, "_by_cube", cubes)
 
-    def find(
+    def holding(
         self, action: Action, space: str, *, cube: str = "", purpose: str, now: int
-    ) -> Permission | None:
-        """Find a permission for an action on a space, or on one memory in it."""
+    ) -> Iterator[Permission]:
+        """Go through the permissions for an action on a space, or on one memory in it.
+
+        Yields:
+            First those on the space itself, then those on what lies above it, then those on the
+            memory; each in the order in which they were given.
+        """
         paths = ancestors(space)
         if not is_personal(space):
             paths.append(ROOT)
-        for path in paths:
-            for permission in self._by_space.get(path, ()):
-                if permission.holds(action, purpose, now):
-                    return permission
-        for permission in self._by_cube.get(cube, ()) if cube else ():
-            if permission.holds(action, purpose, now):
-                return permission
-        return None
+        found = [permission for path in paths for permission in self._by_space.get(path, ())]
+        found += self._by_cube.get(cube, ()) if cube else ()
+        return (each for each in found if each.holds(action, purpose, now))
+
+    def has_single(self, cube: str) -> bool:
+        """Tell whether some permission is about this one memory."""
+        return cube in self._by_cube
+
+    def clearance_in(self, space: str) -> Sensitivity:
+        """Return how sensitive a part of a memory in a space may be shown to this principal."""
+        own = within(space, self.principal)
+        return Sensitivity.RESTRICTED if own else Sensitivity(self.clearance)
+
+    def is_quarantined(self, atom: Atom) -> bool:
+        """Tell whether one of an atom's sources is in quarantine where the memory lies."""
+        if not self.quarantines:
+            return False
+        subtrees = (self.quarantines.get(source, frozenset()) for source in atom.sources)
+        return any(path == ROOT or within(atom.space, path) for each in subtrees for path in each)
+
+    def trust_of(self, label: Label) -> Trust:
+        """Return the least trust of all the sources that a label names."""
+        if not self.trusts:
+            return Trust.NORMAL
+        found = (self.trusts.get(s, Trust.NORMAL) for atom in label.atoms for s in atom.sources)
+        return min(found, default=Trust.NORMAL)
 
     def reach(self) -> tuple[frozenset[str], bool, frozenset[str]]:
         """Say where this principal's permissions point.
@@ -185,7 +216,7 @@ def decide_space(
         purpose: The session's purpose.
         now: Microseconds.
     """
-    permission = rights.find(action, space, cube=cube, purpose=purpose, now=now)
+    permission = next(rights.holding(action, space, cube=cube, purpose=purpose, now=now), None)
     if permission is None:
         name, where = "+".join(action.names), space or "the shared spaces"
         return Decision(False, f"{rights.principal} may not {name} {where} for {purpose!r}")
@@ -198,7 +229,7 @@ def decide_label(
     """Decide about an action on what a label protects: every atom must allow it."""
     reasons = []
     for atom in label.atoms:
-        decision = _decide_atom(rights, action, atom, purpose, now)
+        decision = decide_atom(rights, action, atom, purpose=purpose, now=now)
         if not decision.allowed:
             return decision
         reasons.append(decision.reason)
@@ -207,9 +238,12 @@ def decide_label(
     return Decision(True, ",".join(dict.fromkeys(reasons)))
 
 
-def _decide_atom(rights: Rights, action: Action, atom: Atom, purpose: str, now: int) -> Decision:
+def decide_atom(rights: Rights, action: Action, atom: Atom, *, purpose: str, now: int) -> Decision:
+    """Decide about an action under one of a label's conditions."""
     own = within(atom.space, rights.principal)
-    if atom.access and not rights.names.intersection(atom.access):
+    if rights.is_quarantined(atom):
+        return Decision(False, "a source of the memory is in quarantine")
+    if atom.access and not own and not rights.names.intersection(atom.access):
         return Decision(False, f"{rights.principal} is not on the memory's access list")
     if atom.purposes and purpose not in atom.purposes:
         return Decision(False, f"the memory is not for the purpose {purpose!r}")

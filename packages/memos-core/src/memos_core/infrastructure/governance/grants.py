@@ -30,6 +30,8 @@ class Grant:
         on: The space subtree, or the one memory's id.
         purposes: For which purposes; `*` means every one.
         until: When it ends (exclusive); None never.
+        basis: The grant of GOVERN that it was given by: it ends with that one. None where it was
+            given by the right to one's own space, or founded the vault.
     """
 
     id: GrantId
@@ -38,6 +40,7 @@ class Grant:
     on: str
     purposes: tuple[str, ...]
     until: datetime | None
+    basis: GrantId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Award:
     cube_id: str | None
     purposes: tuple[str, ...]
     until: int | None
+    basis: GrantId | None = None
+    """The grant of GOVERN that it is given by: revoking that one revokes this."""
 
 
 class Grants:
@@ -83,12 +88,14 @@ class Grants:
             "granted_by": by,
             "created": tx.now,
             "revoked": None,
+            "basis": award.basis,
         }
         tx.connection.execute(insert(schema.grants), row | {"seal": grant_seal(row)})
         self._vault.move_epoch(tx)
         until = None if award.until is None else from_micros(award.until)
         on = award.cube_id if award.cube_id is not None else award.space or "*"
-        return Grant(row["id"], award.to, award.actions.names, on, award.purposes, until)
+        actions, purposes = award.actions.names, award.purposes
+        return Grant(row["id"], award.to, actions, on, purposes, until, award.basis)
 
     def find(self, tx: Transaction, grant_id: GrantId) -> Permission | None:
         """Return a standing grant, or None."""
@@ -98,17 +105,46 @@ class Grants:
         ).one_or_none()
         return None if row is None else read_permission(row)
 
-    def take(self, tx: Transaction, grant_id: GrantId) -> None:
-        """Revoke a standing grant."""
-        table = schema.grants
-        row = dict(
-            tx.connection.execute(select(table).where(table.c.id == grant_id)).one()._mapping
-        )
-        row["revoked"] = tx.now
-        tx.connection.execute(
-            update(table).where(table.c.id == grant_id).values(revoked=tx.now, seal=grant_seal(row))
-        )
+    def take(self, tx: Transaction, grant_id: GrantId) -> list[GrantId]:
+        """Revoke a standing grant, and every grant that was given by virtue of it.
+
+        Returns:
+            What was revoked, the grant itself first.
+        """
+        table, taken, frontier = schema.grants, [], [grant_id]
+        chosen = table.c.id.in_(frontier)
+        while frontier:
+            rows = tx.connection.execute(select(table).where(chosen, table.c.revoked.is_(None)))
+            frontier = []
+            for row in sorted(rows, key=lambda each: str(each.id)):
+                changed = dict(row._mapping) | {"revoked": tx.now}
+                tx.connection.execute(
+                    update(table)
+                    .where(table.c.id == row.id)
+                    .values(revoked=tx.now, seal=grant_seal(changed))
+                )
+                frontier.append(row.id)
+            taken += frontier
+            chosen = table.c.basis.in_(frontier)
         self._vault.move_epoch(tx)
+        return taken
+
+    def standing(self, tx: Transaction) -> list[tuple[Grant, Permission]]:
+        """List every grant that stands, in the order in which they were given."""
+        table = schema.grants
+        query = select(table).where(table.c.revoked.is_(None)).order_by(table.c.created, table.c.id)
+        rows = tx.connection.execute(query).all()
+        names = self._registry.principal_names(tx, [row.grantee_id for row in rows])
+        found = []
+        for row in rows:
+            permission = read_permission(row)
+            on = permission.cube if permission.cube is not None else permission.space or "*"
+            until = None if row.until is None else from_micros(row.until)
+            to = names.get(row.grantee_id, row.grantee_id)
+            actions, purposes = permission.actions.names, permission.purposes
+            grant = Grant(row.id, to, actions, on, purposes, until, row.basis)
+            found.append((grant, permission))
+        return found
 
     def join(self, tx: Transaction, group: str, member: str) -> None:
         """Put a principal or a group into a group.

@@ -40,6 +40,15 @@ def check_principal(name: str, *, may_be_group: bool = True) -> str:
     return name
 
 
+def is_principal(name: str) -> bool:
+    """Tell whether a name is that of a principal, well-formed.
+
+    >>> is_principal("agent:planner"), is_principal("import:notes.md")
+    (True, False)
+    """
+    return bool(_PRINCIPAL.fullmatch(name))
+
+
 def check_space(path: str) -> str:
     """Return a well-formed space path unchanged.
 

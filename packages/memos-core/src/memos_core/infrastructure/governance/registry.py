@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
+import numpy.typing as npt
 from sqlalchemy import Row, insert, select, update
 
-from memos_core.cube import Sensitivity
+from memos_core.cube import Sensitivity, Trust
 from memos_core.errors import DamagedError
 from memos_core.infrastructure.governance.decision import (
     Action,
@@ -26,6 +29,7 @@ from memos_core.infrastructure.governance.decision import (
 )
 from memos_core.infrastructure.governance.labels import Label
 from memos_core.infrastructure.governance.names import check_principal, realm_of
+from memos_core.infrastructure.governance.policies import read_policies
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
 
@@ -53,6 +57,9 @@ class Registry:
         self._paths: dict[str, str] = {}
         self._labels: dict[str, Label] = {}
         self._rights: dict[str, Rights] = {}
+        self._origins: dict[str, str] = {}
+        self._limited: tuple[int, frozenset[str]] | None = None
+        self._policies: tuple[int, dict[str, frozenset[str]], dict[str, Trust]] | None = None
 
     def find_principal(self, tx: Transaction, name: str) -> str | None:
         """Return the id of a principal, or None if the vault has never met it."""
@@ -84,6 +91,25 @@ class Registry:
         table = schema.principals
         rows = tx.connection.execute(select(table).where(table.c.id.in_(set(ids))))
         return {row.id: row.name for row in rows}
+
+    def ensure_origin(self, tx: Transaction, name: str) -> str:
+        """Return the id of an origin, introducing it to the vault if need be."""
+        if name in self._origins:
+            return self._origins[name]
+        table = schema.origins
+        found: str | None = tx.connection.scalar(select(table.c.id).where(table.c.name == name))
+        if found is None:
+            found = self._mint("org")
+            tx.connection.execute(insert(table).values(id=found, name=name))
+        origin_id = found
+        tx.on_commit.append(lambda: self._origins.update({name: origin_id}))
+        return origin_id
+
+    def source_names(self, tx: Transaction, ids: Iterable[str]) -> dict[str, str]:
+        """Resolve the ids of sources, principals and origins alike, to names."""
+        wanted, table = set(ids), schema.origins
+        rows = tx.connection.execute(select(table).where(table.c.id.in_(wanted)))
+        return self.principal_names(tx, wanted) | {row.id: row.name for row in rows}
 
     def set_clearance(self, tx: Transaction, name: str, level: Sensitivity) -> None:
         """Set how sensitive a memory a principal may read in shared spaces."""
@@ -186,15 +212,36 @@ class Registry:
         tx.on_commit.append(lambda: self._rights.update({principal: rights}))
         return rights
 
+    def limited(self, tx: Transaction) -> frozenset[str]:
+        """Name the principals and spaces that have a quota, as of this policy epoch."""
+        known = self._limited
+        if known is None or known[0] != tx.epoch:
+            subjects = tx.connection.execute(select(schema.quotas.c.subject)).scalars()
+            fresh = known = (tx.epoch, frozenset(subjects))
+            tx.on_commit.append(lambda: setattr(self, "_limited", fresh))
+        return known[1]
+
+    def _policies_of(self, tx: Transaction) -> tuple[dict[str, frozenset[str]], dict[str, Trust]]:
+        """Read trusts and quarantines once for every policy epoch."""
+        known = self._policies
+        if known is None or known[0] != tx.epoch:
+            known = (tx.epoch, *read_policies(tx))
+            policies = known
+            tx.on_commit.append(lambda: setattr(self, "_policies", policies))
+        return known[1], known[2]
+
     def _read_rights(self, tx: Transaction, principal: str) -> Rights:
         principal_id = self.find_principal(tx, principal)
+        policies = self._policies_of(tx)
         if principal_id is None:
             clearance = int(Sensitivity.INTERNAL)
-            return Rights(principal, frozenset({principal}), clearance, (), tx.epoch)
+            return Rights(principal, frozenset({principal}), clearance, (), tx.epoch, *policies)
         ids = self._closure(tx, principal_id)
         table = schema.grants
         rows = tx.connection.execute(
-            select(table).where(table.c.grantee_id.in_(ids), table.c.revoked.is_(None))
+            select(table)
+            .where(table.c.grantee_id.in_(ids), table.c.revoked.is_(None))
+            .order_by(table.c.created, table.c.id)
         )
         names = self.principal_names(tx, ids)
         clearance = tx.connection.execute(
@@ -206,6 +253,7 @@ class Registry:
             clearance,
             tuple(read_permission(row) for row in rows),
             tx.epoch,
+            *policies,
         )
 
     def _closure(self, tx: Transaction, principal_id: str) -> set[str]:
@@ -241,6 +289,7 @@ class AccessView:
         self._now = now
         self._ends = rights.next_end(now)
         self._allowed: dict[str, bool] = {}
+        self._masks: WeakKeyDictionary[object, npt.NDArray[np.bool_]] = WeakKeyDictionary()
 
     def is_good(self, epoch: int, now: int) -> bool:
         """Tell whether what was compiled still holds."""
@@ -256,6 +305,62 @@ class AccessView:
         # anew.
         return [self._allowed.get(label_id, False) for label_id in label_ids]
 
+    def mask(
+        self, tx: Transaction, registry: Registry, page: object, labels: Sequence[str]
+    ) -> npt.NDArray[np.bool_]:
+        """Decide READ for the labels of a page, each once for as long as this view is good.
+
+        Args:
+            tx: The snapshot.
+            registry: Where labels are kept.
+            page: Whose labels they are; its list only ever grows.
+            labels: The list.
+
+        Returns:
+            bool (labels,).
+        """
+        known = self._masks.get(page, np.zeros(0, dtype=np.bool_))
+        new = list(labels[len(known) :])
+        if not new:
+            return known
+        whole = np.concatenate([known, self.may_read(tx, registry, new)])
+        if all(each in self._allowed for each in new):
+            self._masks[page] = whole
+        return whole
+
+    def trusted(
+        self, tx: Transaction, registry: Registry, labels: Sequence[str], least: Trust
+    ) -> npt.NDArray[np.bool_]:
+        """Say which labels name only sources of at least this trust, as bool (labels,)."""
+        known = registry.known_labels(tx, labels)
+        return np.asarray(
+            [each in known and self.rights.trust_of(known[each]) >= least for each in labels],
+            dtype=np.bool_,
+        )
+
+    def may_read_version(
+        self, tx: Transaction, registry: Registry, label_ids: Sequence[str], cube: str, space: str
+    ) -> list[bool]:
+        """Decide READ for the labels that versions of one memory had.
+
+        A grant on just this memory counts for versions that are older than it: the memory's present
+        label, which must allow the read too, is what says so.
+
+        Args:
+            tx: The snapshot.
+            registry: Where labels are kept.
+            label_ids: The versions' labels.
+            cube: The memory.
+            space: Where it lies.
+        """
+        if not self.rights.has_single(cube):
+            return self.may_read(tx, registry, label_ids)
+        known = registry.known_labels(tx, label_ids)
+        return [
+            each in known and self.decide(Action.READ, known[each].for_single(cube, space)).allowed
+            for each in label_ids
+        ]
+
     def decide(self, action: Action, label: Label) -> Decision:
         """Decide any action on a label, with the reason."""
         return decide_label(self.rights, action, label, purpose=self.purpose, now=self._now)
@@ -264,7 +369,9 @@ class AccessView:
 def grant_seal(row: dict[str, Any]) -> str:
     """Hash a grant's columns."""
     names = ("id", "grantee_id", "actions", "space", "cube_id", "purposes", "until", "granted_by")
-    return schema.seal(*(row[name] for name in names), row["created"], row["revoked"])
+    # Grants of the first schema have no basis, and seals that do not cover one.
+    basis = () if row["basis"] is None else (row["basis"],)
+    return schema.seal(*(row[name] for name in names), row["created"], row["revoked"], *basis)
 
 
 def read_permission(row: Row[Any]) -> Permission:

@@ -9,11 +9,24 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import Generic, Protocol, TypeVar
 
-from memos_core.infrastructure.index.page import RealmPage
+
+class Cached(Protocol):
+    """What can be kept: it belongs to a realm, and says how large it is."""
+
+    realm_id: str
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory it takes, in bytes."""
+        ...
 
 
-class PageCache:
+P = TypeVar("P", bound=Cached)
+
+
+class PageCache(Generic[P]):
     """Pages by realm.
 
     Args:
@@ -22,11 +35,11 @@ class PageCache:
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
-        self._once: OrderedDict[str, RealmPage] = OrderedDict()
-        self._often: OrderedDict[str, RealmPage] = OrderedDict()
+        self._once: OrderedDict[str, P] = OrderedDict()
+        self._often: OrderedDict[str, P] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, realm_id: str) -> RealmPage | None:
+    def get(self, realm_id: str) -> P | None:
         """Return a realm's page if it is in memory, and note that it was used."""
         with self._lock:
             if realm_id in self._often:
@@ -37,7 +50,7 @@ class PageCache:
                 self._often[realm_id] = page
             return page
 
-    def put(self, page: RealmPage) -> None:
+    def put(self, page: P) -> None:
         """Keep a page, dropping others if the budget needs it; the newest always stays."""
         with self._lock:
             self._often.pop(page.realm_id, None)
@@ -48,9 +61,9 @@ class PageCache:
                 realm_id, _page = queue.popitem(last=False)
                 sizes.pop(realm_id)
 
-    def emptied(self) -> PageCache:
+    def emptied(self) -> PageCache[P]:
         """Make an empty cache with the same budget."""
         return PageCache(self._budget_bytes)
 
-    def _pages(self) -> list[RealmPage]:
+    def _pages(self) -> list[P]:
         return [*self._once.values(), *self._often.values()]

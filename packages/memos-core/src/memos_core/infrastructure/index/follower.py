@@ -4,30 +4,63 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
 
-from memos_core.infrastructure.index.cache import PageCache
-from memos_core.infrastructure.index.entry import Entry
-from memos_core.infrastructure.index.page import PageView, RealmPage
+from memos_core.infrastructure.index.cache import Cached, PageCache
 from memos_core.infrastructure.vault import journal
 from memos_core.infrastructure.vault.records import Damage, Indexable, Record, stream_realm
 from memos_core.infrastructure.vault.vault import Transaction
 
-Describe = Callable[[Indexable], Entry]
-"""What turns a record and its vector into an index entry."""
+E = TypeVar("E")
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
+E_contra = TypeVar("E_contra", contravariant=True)
 
 
-class Follower:
+class Followable(Cached, Protocol[E_contra, V_co]):
+    """A page of one realm that a journal keeps up to date."""
+
+    seq: int
+
+    def apply(
+        self,
+        entries: Iterable[E_contra],
+        *,
+        removed: Iterable[str],
+        damaged: dict[str, str],
+        seq: int,
+    ) -> None:
+        """Take in what changed, up to a journal entry."""
+        ...
+
+    def view(self) -> V_co:
+        """Return what readers work with."""
+        ...
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether reading it anew pays."""
+        ...
+
+
+class Follower(Generic[E, V]):
     """Hands out pages that are as new as the snapshot that asks.
 
     Args:
-        describe: Turns a record into an entry.
+        describe: Turns a record and its vector into an entry of a page.
+        new_page: Makes an empty page for a realm, and vectors of so many dimensions.
         cache: Where pages are kept.
-        embedder: The embedder whose vectors are indexed, with their dimensions.
     """
 
-    def __init__(self, describe: Describe, cache: PageCache) -> None:
+    def __init__(
+        self,
+        describe: Callable[[Indexable], E],
+        new_page: Callable[[str, int], Followable[E, V]],
+        cache: PageCache[Followable[E, V]],
+    ) -> None:
         self._describe = describe
+        self._new_page = new_page
         self._cache = cache
         self._begin()
 
@@ -42,9 +75,7 @@ class Follower:
             self._cache = self._cache.emptied()
             self._begin()
 
-    def follow(
-        self, tx: Transaction, realm_id: str, seq: int, embedder: str, dims: int
-    ) -> PageView:
+    def follow(self, tx: Transaction, realm_id: str, seq: int, embedder: str, dims: int) -> V:
         """Return a realm's page as it stands at journal entry `seq`, or newer.
 
         Args:
@@ -58,7 +89,7 @@ class Follower:
         with self._realm_lock(realm_id):
             page = self._cache.get(realm_id)
             if page is None or page.is_sparse:
-                page = RealmPage(realm_id, dims)
+                page = self._new_page(realm_id, dims)
                 self._take_in(page, tx, None, embedder, seq)
                 self._cache.put(page)
             elif page.seq < seq:
@@ -74,7 +105,7 @@ class Follower:
         embedder: str,
         dims: int,
         readable: Callable[[Sequence[Record]], Sequence[bool]],
-    ) -> PageView:
+    ) -> V:
         """Build a realm's page as it stood at an instant, for one reader; it is not kept.
 
         Args:
@@ -85,7 +116,7 @@ class Follower:
             dims: Their dimensions.
             readable: Says which of the records' versions the reader may see.
         """
-        page = RealmPage(realm_id, dims)
+        page = self._new_page(realm_id, dims)
         found = list(stream_realm(tx, realm_id, embedder, at=at))
         damaged = {each.cube.id: each.cube.label_id for each in found if isinstance(each, Damage)}
         whole = [each for each in found if isinstance(each, Indexable)]
@@ -96,9 +127,14 @@ class Follower:
         return page.view()
 
     def _take_in(
-        self, page: RealmPage, tx: Transaction, changed: list[str] | None, embedder: str, seq: int
+        self,
+        page: Followable[E, V],
+        tx: Transaction,
+        changed: list[str] | None,
+        embedder: str,
+        seq: int,
     ) -> None:
-        entries: list[Entry] = []
+        entries: list[E] = []
         damaged: dict[str, str] = {}
         for found in stream_realm(tx, page.realm_id, embedder, ids=changed):
             if isinstance(found, Damage):

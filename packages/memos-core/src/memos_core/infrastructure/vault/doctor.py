@@ -7,8 +7,11 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from memos_core.errors import DamagedError
+from memos_core.errors import DamagedError, IntegrityError
 from memos_core.infrastructure.governance.labels import Label
+from memos_core.infrastructure.ledger.checkpoint import Checkpoints
+from memos_core.infrastructure.ledger.keys import Keyring
+from memos_core.infrastructure.ledger.series import check_series
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.records import Damage, stream_realm
 from memos_core.infrastructure.vault.vault import Transaction, Vault
@@ -36,7 +39,7 @@ class Diagnosis:
         return not self.problems
 
 
-def examine(vault: Vault) -> Diagnosis:
+def examine(vault: Vault, keyring: Keyring) -> Diagnosis:
     """Read the whole vault and report what does not hold."""
     facts = vault.database.facts()
     problems = [f"database: {line}" for line in vault.database.check_integrity()]
@@ -46,7 +49,8 @@ def examine(vault: Vault) -> Diagnosis:
         facts["ledger_events"] = tx.connection.scalar(count.select_from(schema.ledger)) or 0
         facts["embedder"] = tx.embedder or "not chosen yet"
         problems += _memories(tx) + _labels(tx) + _journals(tx)
-    advice = []
+        wrong, advice = _keys(tx, keyring)
+        problems += wrong
     if has_wal_reset_bug(str(facts["sqlite"])):
         advice.append(
             f"SQLite {facts['sqlite']} has the WAL-reset bug; MemOS works around it by queueing "
@@ -97,6 +101,16 @@ def _labels(tx: Transaction) -> list[str]:
         except DamagedError as error:
             problems.append(str(error))
     return problems
+
+
+def _keys(tx: Transaction, keyring: Keyring) -> tuple[list[str], list[str]]:
+    """Hold the key files against the table, and the checkpoints against their signatures."""
+    try:
+        wrong, advice = keyring.problems(tx)
+    except IntegrityError as error:
+        wrong, advice = [str(error)], []
+    series = check_series(Checkpoints(keyring).after(tx, 0), tx.vault_id, None)
+    return wrong + series.problems, advice
 
 
 def _journals(tx: Transaction) -> list[str]:

@@ -4,6 +4,7 @@ vault/
   memos-vault.json    says that this is a vault; written last, so a half-made one is finished
   vault.db            the system of record (with SQLite's own -wal and -shm beside it)
   vault.lock          the writers' queue; never deleted
+  keys/               the private halves of its signing keys, for its owner only
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from memos_core.errors import InvalidInputError, VaultError
 
 MARKER: Final = "memos-vault.json"
 _OURS: Final = frozenset(
-    {MARKER, "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "vault.lock"}
+    {MARKER, "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "vault.lock", "keys"}
 )
 _NETWORK: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "fuse.s3fs", "glusterfs", "lustre", "ncpfs"}
@@ -41,6 +42,11 @@ class VaultDirectory:
     def database(self) -> Path:
         """The database's file."""
         return self.root / "vault.db"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the private signing keys."""
+        return self.root / "keys"
 
     def mark(self) -> None:
         """Write the marker that makes this directory a vault."""

@@ -91,11 +91,16 @@ class Record:
         }
         return cube.model_copy(update={"meta": cube.meta.model_copy(update=changes)})
 
-    def listed(self, author: str) -> Version:
-        """Build the entry of `history`."""
+    def listed(self, cube: MemCube, author: str) -> Version:
+        """Build the entry of `history`.
+
+        Args:
+            cube: This version, as the caller sees it.
+            author: Who wrote it.
+        """
         row = self.version
         return Version(
-            cube=self.memcube(),
+            cube=cube,
             recorded_at=from_micros(row.recorded_from),
             author=author,
             reason=row.reason,

@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_NUMBER: Final = 1
+SCHEMA_NUMBER: Final = 2
 _BATCH: Final = 500
 
 metadata = MetaData()
@@ -97,6 +97,60 @@ grants = Table(
     Column("created", BigInteger, nullable=False),
     Column("revoked", BigInteger),
     Column("seal", String(64), nullable=False),
+    Column("basis", String(40), index=True),  # the grant of GOVERN that it was given by
+)
+
+origins = Table(
+    "origins",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+trusts = Table(
+    "trusts",
+    metadata,
+    Column("source_id", String(40), primary_key=True),  # a principal's or an origin's
+    Column("level", Integer, nullable=False),
+    Column("seal", String(64), nullable=False),
+)
+
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("source_id", String(40), nullable=False),
+    Column("space", Text, nullable=False),
+    Column("set_by", String(40), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("released", BigInteger),
+    Column("seal", String(64), nullable=False),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("space", Text),
+    Column("cube_id", String(40), index=True),
+    Column("set_by", String(40), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("until", BigInteger),
+    Column("created", BigInteger, nullable=False),
+    Column("lifted", BigInteger),
+    Column("seal", String(64), nullable=False),
+)
+
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("subject", Text, primary_key=True),  # a principal's name or a space's path
+    Column("max_cubes", BigInteger),
+    Column("max_bytes", BigInteger),
+    Column("max_reads_per_day", BigInteger),
+    Column("cubes", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
 )
 
 cubes = Table(
@@ -193,7 +247,7 @@ ledger = Table(
     Column("time", BigInteger, nullable=False, index=True),
     Column("type", String(40), nullable=False),
     Column("outcome", String(16), nullable=False),
-    Column("principal_id", String(40), nullable=False, index=True),
+    Column("principal_id", String(40), nullable=False),
     Column("subject", String(40), index=True),
     Column("body", Text, nullable=False),
     Column("hash", String(64), nullable=False),
@@ -209,6 +263,39 @@ blobs = Table(
     Column("created", BigInteger, nullable=False),
 )
 
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("public", String(64), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("retired", BigInteger),
+    Column("revoked", BigInteger),
+    Column("endorsement", Text),  # by the key before it; of the first there is none
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Column("key_id", String(40), nullable=False),
+    Column("signature", Text, nullable=False),
+)
+
+segments = Table(
+    "ledger_segments",
+    metadata,
+    Column("chain", Integer, primary_key=True, autoincrement=False),
+    Column("last_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", String(64), nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("pruned", BigInteger, nullable=False),
+)
+
+Index("ledger_by_principal", ledger.c.principal_id, ledger.c.time)
+Index("cubes_by_owner", cubes.c.owner_id)
 Index("versions_recorded", versions.c.cube_id, versions.c.recorded_from)
 
 

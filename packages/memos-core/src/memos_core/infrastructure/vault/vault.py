@@ -51,12 +51,16 @@ class Vault:
     """Transactions over one vault's database.
 
     Args:
+        directory: Where its files lie.
         database: The connection.
         clock: What tells the time.
         entropy: Where ids and keys come from.
     """
 
-    def __init__(self, database: Database, *, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, directory: VaultDirectory, database: Database, *, clock: Clock, entropy: Entropy
+    ) -> None:
+        self.directory = directory
         self._database = database
         self.clock = clock
         self.entropy = entropy
@@ -74,7 +78,7 @@ class Vault:
             _migrate(engine, entropy, to_micros(clock.now()))
         if not directory.exists:
             directory.mark()
-        return cls(database, clock=clock, entropy=entropy)
+        return cls(directory, database, clock=clock, entropy=entropy)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

@@ -22,8 +22,8 @@ from memos_core.infrastructure.governance.names import (
     check_space,
     within,
 )
+from memos_core.infrastructure.governance.redaction import check_fields
 from memos_core.infrastructure.governance.registry import SpaceRef
-from memos_core.infrastructure.index.entry import FloatArray
 from memos_core.infrastructure.ledger import Event, commitment
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import (
@@ -40,15 +40,15 @@ from memos_core.memory.plaintext import (
     check_size,
     dump_header,
     dump_payload,
-    embedding_text,
 )
 from memos_core.models.embedder import Embedder
-from memos_core.operation.embedding import Embedding
 from memos_core.operation.gate import Gate, Refusal
 from memos_core.operation.lifecycle.forgetting import Forgetter
-from memos_core.operation.lifecycle.labelling import Labeller, own_atom
+from memos_core.operation.lifecycle.labelling import Labeller, origin_of, own_atom
 from memos_core.operation.lifecycle.patching import compose_header, end_of
 from memos_core.operation.lifecycle.updating import Updater
+from memos_core.operation.preparing import Prepared, Preparer, Raw
+from memos_core.operation.quotas import Charge, Quotas, charge_of
 from memos_core.settings import Settings
 
 OnKey = Literal["error", "skip", "replace"]
@@ -65,6 +65,7 @@ class _Written:
     key: bytes
     event: Event
     parents: tuple[Record, ...]
+    charge: Charge
 
 
 class Adder:
@@ -72,27 +73,31 @@ class Adder:
 
     Args:
         gate: Decides and records.
-        embedding: Makes vectors.
+        preparer: Marks and embeds contents.
         labeller: Makes labels.
         updater: Replaces a memory that already has the key.
         forgetter: Removes a memory that has ended and still has the key.
+        quotas: Limits what is added.
         settings: Limits.
     """
 
     def __init__(
         self,
         gate: Gate,
-        embedding: Embedding,
+        preparer: Preparer,
         labeller: Labeller,
         updater: Updater,
         forgetter: Forgetter,
+        quotas: Quotas,
         settings: Settings,
     ) -> None:
         self._gate = gate
-        self._embedding = embedding
+        self._preparer = preparer
+        self._embedding = preparer.embedding
         self._labeller = labeller
         self._updater = updater
         self._forgetter = forgetter
+        self._quotas = quotas
         self._settings = settings
 
     def add(self, actor: Actor, drafts: Sequence[Draft], on_key: OnKey) -> list[MemCube]:
@@ -108,11 +113,14 @@ class Adder:
         checked = [check_draft(draft, self._settings) for draft in drafts]
         _check_keys(checked, actor.home)
         embedder = self._admitted(actor, {draft.space or actor.home for draft in checked})
-        texts = [embedding_text(draft.content, draft.metadata) for draft in checked]
-        vectors = self._embedding.vectors(embedder, texts)
+        raw = [
+            Raw(draft.content, draft.metadata, draft.field_sensitivity, draft.sensitivity)
+            for draft in checked
+        ]
+        prepared = self._preparer.prepare(embedder, raw)
         with self._gate.effect(actor, VERB) as tx:
             self._embedding.adopt(tx, embedder)
-            return self._write_all(tx, actor, checked, vectors, embedder, on_key)
+            return self._write_all(tx, actor, checked, prepared, on_key)
 
     def _admitted(self, actor: Actor, paths: set[str]) -> Embedder:
         """Return the embedder once the actor may write: no text leaves for a model before it may.
@@ -133,8 +141,7 @@ class Adder:
         tx: Transaction,
         actor: Actor,
         drafts: Sequence[Draft],
-        vectors: FloatArray,
-        embedder: Embedder,
+        prepared: Sequence[Prepared],
         on_key: OnKey,
     ) -> list[MemCube]:
         answers: dict[int, MemCube] = {}
@@ -142,18 +149,20 @@ class Adder:
         # What is replaced comes first: drafts derived from it must inherit its label of afterwards.
         for row, draft in enumerate(drafts):
             space = spaces[draft.space or actor.home]
-            kept = self._meet(tx, actor, draft, space, (vectors[row], embedder), on_key)
+            kept = self._meet(tx, actor, draft, space, prepared[row], on_key)
             if kept is not None:
                 answers[row] = kept
         written: list[_Written] = []
         for row, draft in enumerate(drafts):
             if row not in answers:
-                space, made = spaces[draft.space or actor.home], (vectors[row], embedder)
-                written.append(self._compose(tx, actor, draft, space, made, len(written)))
-        self._insert(tx, written, embedder)
+                space = spaces[draft.space or actor.home]
+                each = self._compose(tx, actor, draft, space, prepared[row], len(written))
+                written.append(each)
+        self._insert(tx, written, prepared[0].embedder)
+        self._quotas.charge(tx, [each.charge for each in written])
         fresh = iter(written)
         return [
-            answers[row] if row in answers else next(fresh).record.memcube()
+            answers[row] if row in answers else self._gate.shown(tx, actor, next(fresh).record)
             for row in range(len(drafts))
         ]
 
@@ -173,7 +182,7 @@ class Adder:
         actor: Actor,
         draft: Draft,
         space: SpaceRef,
-        made: tuple[FloatArray, Embedder],
+        made: Prepared,
         on_key: OnKey,
     ) -> MemCube | None:
         """Deal with a key that may be taken; None means that there is none, or that it is free."""
@@ -192,7 +201,7 @@ class Adder:
         record = self._gate.readable(tx, actor, Key(draft.key, space.path))
         if on_key == "skip":
             self._gate.note(tx, actor, VERB, subject=record.cube.id, data={"skipped": True})
-            return record.memcube()
+            return self._gate.shown(tx, actor, record)
         return self._updater.replace(tx, actor, record, draft, made)
 
     def _compose(
@@ -201,22 +210,22 @@ class Adder:
         actor: Actor,
         draft: Draft,
         space: SpaceRef,
-        made: tuple[FloatArray, Embedder],
+        made: Prepared,
         offset: int,
     ) -> _Written:
-        vector, embedder = made
         now = tx.now + offset  # so that the order of a batch is the order of its drafts
         parents = tuple(self._gate.readable(tx, actor, parent) for parent in draft.parents)
-        header = compose_header(draft, space.path, actor.principal, now, embedder)
+        header = compose_header(draft, space.path, actor.principal, now, made.embedder, made.marks)
         ends = [end_of(header), *(parent.cube.expires for parent in parents)]
         end = min((each for each in ends if each is not None), default=None)
         if end is not None:  # what is derived does not outlive its sources
             header = header.model_copy(update={"expires": from_micros(end)})
-        own = own_atom(space.path, header)
-        own_label = self._labeller.label(tx, own, ())
-        label = self._inherit(tx, own_label, parents)
         principal_id = self._gate.registry.ensure_principal(tx, actor.principal)
+        sources = self._labeller.sources(tx, principal_id, origin_of(header))
+        own_label = self._labeller.label(tx, own_atom(space.path, header, sources), ())
+        label = self._inherit(tx, own_label, parents)
         cube_id = self._gate.vault.mint("mem")
+        signer, payload = self._preparer.signer, dump_payload(draft.content)
         cube = CubeRow(
             id=cube_id,
             realm_id=space.realm_id,
@@ -238,8 +247,8 @@ class Adder:
             author_id=principal_id,
             action="add",
             reason="",
-            header=dump_header(header),
-            payload=dump_payload(draft.content),
+            header=dump_header(signer.sign(tx, header, cube_id, 1, payload)),
+            payload=payload,
         )
         key = self._gate.vault.entropy.token(32)
         data: dict[str, JsonValue] = {
@@ -248,7 +257,9 @@ class Adder:
             "commitment": commitment(key, version.content_hash),
         }
         event = replace(self._gate.event(tx, actor, VERB, subject=cube_id, data=data), time=now)
-        return _Written(Record(cube, version), vector.tobytes(), key, event, parents)
+        charge = charge_of(version, actor.principal, space.path, cubes=1)
+        record = Record(cube, version)
+        return _Written(record, made.vector.tobytes(), key, event, parents, charge)
 
     def _inherit(self, tx: Transaction, own: Label, parents: Sequence[Record]) -> Label:
         if not parents:
@@ -301,6 +312,7 @@ def check_draft(draft: Draft, settings: Settings) -> Draft:
         check_purpose(purpose)
     check_size(draft.content, settings.max_content_bytes)
     check_header_size(draft, settings.max_content_bytes)
+    check_fields(draft.content, draft.metadata, draft.field_sensitivity)
     return draft
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from pydantic import JsonValue
 from sqlalchemy import insert, select
 
 from memos_core.errors import InvalidInputError
@@ -20,6 +21,8 @@ from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import children, erase
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
+from memos_core.operation.quotas import Quotas, charges_of
+from memos_core.operation.retention import Retention
 from memos_core.results import ForgetReport
 
 VERB: Final = "memos.forget"
@@ -30,10 +33,14 @@ class Forgetter:
 
     Args:
         gate: Decides and records.
+        retention: Says what is held.
+        quotas: Gives back what was used.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, retention: Retention, quotas: Quotas) -> None:
         self._gate = gate
+        self._retention = retention
+        self._quotas = quotas
 
     def forget(self, actor: Actor, refs: Sequence[Ref], reason: str) -> ForgetReport:
         """Remove memories and what was derived from them, all or none.
@@ -57,15 +64,20 @@ class Forgetter:
         return ForgetReport(tuple(ids), shown, status, pending)
 
     def _forgettable(self, tx: Transaction, actor: Actor, ref: Ref) -> str:
-        # What is damaged, or has ended, can be forgotten too.
-        cube = self._gate.locate(tx, actor, ref, ended_too=True).cube
+        # What is damaged, has ended, or is hidden from whoever governs it, can be forgotten too.
+        cube = self._gate.governed(tx, actor, ref, ended_too=True).cube
         space = self._gate.space_of(tx, cube)
-        self._gate.require(tx, actor, Action.WRITE, space, cube=cube.id)
+        try:
+            self._gate.require(tx, actor, Action.WRITE, space, cube=cube.id)
+        except Refusal:
+            if cube.has_ended(tx.now):  # who could not erase it is not told that it was there
+                raise self._gate.nothing(ref, cube.id) from None
+            raise
         return cube.id
 
     def reap(self, tx: Transaction, actor: Actor, cube_id: str) -> None:
         """Remove a memory that has ended, inside a running effect; no right is needed for that."""
-        self._remove(tx, actor, [cube_id], self._descendants(tx, [cube_id]), "expired")
+        self._remove(tx, actor, [cube_id], self._descendants(tx, [cube_id]), "expired", reaped=True)
 
     def _shown(self, tx: Transaction, actor: Actor, ids: Sequence[str]) -> tuple[str, ...]:
         """Choose those that the actor may read: the others are removed without a word of them."""
@@ -93,11 +105,17 @@ class Forgetter:
         named: Sequence[str],
         derived: Sequence[str],
         reason: str,
+        *,
+        reaped: bool = False,
     ) -> None:
+        self._retention.check(tx, named, derived)
         realms: dict[str, list[str]] = {}
         everything = [*named, *derived]
         cubes = schema.cubes
         for batch in schema.batches(everything):
+            if self._gate.registry.limited(tx):
+                freed = charges_of(tx, self._gate.registry, cubes.c.id.in_(batch))
+                self._quotas.charge(tx, [each.returned() for each in freed])
             query = select(cubes.c.id, cubes.c.realm_id).where(cubes.c.id.in_(batch))
             for row in tx.connection.execute(query):
                 realms.setdefault(row.realm_id, []).append(row.id)
@@ -117,7 +135,8 @@ class Forgetter:
                 for each in everything
             ],
         )
-        events = [self._gate.event(tx, actor, VERB, subject=each) for each in named]
+        data: dict[str, JsonValue] = {"reaped": True} if reaped else {}
+        events = [self._gate.event(tx, actor, VERB, subject=each, data=data) for each in named]
         events += [
             self._gate.event(tx, actor, VERB, subject=each, data={"derived": True})
             for each in derived

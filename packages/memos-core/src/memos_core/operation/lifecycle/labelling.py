@@ -7,31 +7,41 @@ from dataclasses import replace
 
 from sqlalchemy import select
 
-from memos_core.cube import Header, Sensitivity
+from memos_core.cube import Header, Sensitivity, Source
 from memos_core.infrastructure.governance.labels import Atom, Label
+from memos_core.infrastructure.governance.names import is_principal
+from memos_core.infrastructure.governance.redaction import top_level
 from memos_core.infrastructure.governance.registry import Registry
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import CubeRow, Damage, children, fetch, govern
 from memos_core.infrastructure.vault.vault import Transaction
 
 
-def own_atom(
-    space: str, header: Header, *, default: int = int(Sensitivity.INTERNAL), cube: str = ""
-) -> Atom:
+def own_atom(space: str, header: Header, sources: Iterable[str], *, cube: str = "") -> Atom:
     """Make the atom that a memory brings by itself.
-
-    Until fields can be redacted singly, the most sensitive field decides for the whole.
 
     Args:
         space: Where the memory lies.
         header: Its header.
-        default: The sensitivity where the header names none.
+        sources: The ids of who wrote it and of where it came from.
         cube: Its id, where grants on just this memory count.
     """
-    whole = default if header.sensitivity is None else int(header.sensitivity)
-    level = max([whole, *(int(each) for each in header.field_sensitivity.values())])
-    access, purposes = tuple(sorted(header.access)), tuple(sorted(header.purposes))
-    return Atom(space, level, access, purposes, cube)
+    level = Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
+    top = top_level(header.marks, header.field_sensitivity)
+    return Atom(
+        space,
+        int(level),
+        tuple(sorted(header.access)),
+        tuple(sorted(header.purposes)),
+        cube,
+        tuple(sorted(set(sources))),
+        int(top) if top > level else 0,
+    )
+
+
+def origin_of(header: Header) -> str | None:
+    """Return the name of the origin that a memory came from, if it names one."""
+    return header.source.origin if isinstance(header.source, Source) else header.source
 
 
 class Labeller:
@@ -46,10 +56,18 @@ class Labeller:
 
     def label(self, tx: Transaction, own: Atom, parent_labels: Iterable[Label]) -> Label:
         """Return, and store, the union of a memory's own atom and its parents' atoms."""
-        atoms = [own, *(atom for label in parent_labels for atom in label.atoms)]
+        atoms = [own, *(atom.inherited() for label in parent_labels for atom in label.atoms)]
         label = Label.of(atoms)
         self._registry.ensure_label(tx, label)
         return label
+
+    def sources(self, tx: Transaction, author_id: str, origin: str | None) -> set[str]:
+        """Return the ids of what a content comes from: its author, and its origin if it has one."""
+        if origin is None:
+            return {author_id}
+        if is_principal(origin):
+            return {author_id, self._registry.ensure_principal(tx, origin)}
+        return {author_id, self._registry.ensure_origin(tx, origin)}
 
     def parent_labels(self, tx: Transaction, cube_id: str) -> list[Label]:
         """Read the present labels of the memories that this one was derived from."""

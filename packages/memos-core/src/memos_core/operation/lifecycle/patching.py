@@ -10,13 +10,14 @@ from pydantic import JsonValue
 
 from memos_core.clock import from_micros, later, require_aware, to_micros
 from memos_core.content import Content, Document, Message, TextPart
-from memos_core.cube import Header, Kind, Sensitivity
+from memos_core.cube import Header, Kind, Mark, Sensitivity
 from memos_core.draft import (
     Draft,
     Interval,
     Patch,
     check_content,
     check_expires,
+    check_levels,
     check_metadata,
     check_name,
     name_set,
@@ -61,6 +62,9 @@ def checked_patch(patch: Patch) -> Patch:
         tags=names("tags", patch.tags),
         access=names("access", patch.access),
         purposes=names("purposes", patch.purposes),
+        field_sensitivity=None
+        if patch.field_sensitivity is None
+        else check_levels(patch.field_sensitivity),
     )
 
 
@@ -82,7 +86,9 @@ def patched_header(header: Header, patch: Patch, now: int) -> Header:
     for name in ("tags", "access", "purposes"):
         given = getattr(patch, name)
         changes[name] = None if given is None else tuple(sorted(given))
-    changes["metadata"] = None if patch.metadata is None else dict(patch.metadata)
+    for name in ("metadata", "field_sensitivity"):
+        given = getattr(patch, name)
+        changes[name] = None if given is None else dict(given)
     if patch.valid is not None:
         changes["valid_from"], changes["valid_to"] = patch.valid.start, patch.valid.end
     changes["expires"] = _end(patch.expires, now)
@@ -168,7 +174,9 @@ def _joined_json(old: JsonValue, new: JsonValue, mode: Mode) -> JsonValue:
     raise InvalidInputError(f"cannot append to a {type(old).__name__}: use mode='overwrite'")
 
 
-def compose_header(draft: Draft, space: str, owner: str, now: int, embedder: Embedder) -> Header:
+def compose_header(
+    draft: Draft, space: str, owner: str, now: int, embedder: Embedder, marks: tuple[Mark, ...]
+) -> Header:
     """Build a memory's header from a draft.
 
     Args:
@@ -177,6 +185,7 @@ def compose_header(draft: Draft, space: str, owner: str, now: int, embedder: Emb
         owner: Who adds it.
         now: Microseconds.
         embedder: What makes its vector.
+        marks: Its sensitive spans.
 
     Raises:
         InvalidInputError: It would already have expired.
@@ -201,6 +210,7 @@ def compose_header(draft: Draft, space: str, owner: str, now: int, embedder: Emb
         "access": tuple(sorted(draft.access)) or None,
         "sensitivity": draft.sensitivity,
         "field_sensitivity": dict(draft.field_sensitivity) or None,
+        "marks": marks or None,
         "purposes": tuple(sorted(draft.purposes)) or None,
         "expires": expires,
         "priority": draft.priority,

@@ -8,14 +8,14 @@ from typing import Final
 from sqlalchemy import select
 
 from memos_core.content import Content
-from memos_core.cube import Header, MemCube
+from memos_core.cube import Header, MemCube, Sensitivity
 from memos_core.draft import Draft, Patch
-from memos_core.errors import ConflictError, InvalidInputError
+from memos_core.errors import ConflictError, DeniedError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action
-from memos_core.infrastructure.governance.labels import Label, is_at_least_as_narrow
+from memos_core.infrastructure.governance.labels import Atom, Label, is_at_least_as_narrow
 from memos_core.infrastructure.governance.names import check_principal, check_purpose
-from memos_core.infrastructure.index.entry import FloatArray
+from memos_core.infrastructure.governance.redaction import check_fields
 from memos_core.infrastructure.ledger import commitment
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import (
@@ -31,12 +31,9 @@ from memos_core.memory.plaintext import (
     check_size,
     dump_header,
     dump_payload,
-    embedding_text,
 )
-from memos_core.models.embedder import Embedder
-from memos_core.operation.embedding import Embedding
 from memos_core.operation.gate import Gate, Ref, Refusal
-from memos_core.operation.lifecycle.labelling import Labeller, own_atom
+from memos_core.operation.lifecycle.labelling import Labeller, origin_of, own_atom
 from memos_core.operation.lifecycle.patching import (
     Mode,
     checked_patch,
@@ -45,6 +42,8 @@ from memos_core.operation.lifecycle.patching import (
     end_of,
     patched_header,
 )
+from memos_core.operation.preparing import Prepared, Preparer, Raw
+from memos_core.operation.quotas import Quotas, charge_of
 from memos_core.settings import Settings
 
 VERB: Final = "memos.update"
@@ -57,8 +56,7 @@ class Change:
 
     header: Header
     content: Content
-    vector: FloatArray
-    embedder: Embedder
+    made: Prepared
     reason: str
 
 
@@ -67,17 +65,25 @@ class Updater:
 
     Args:
         gate: Decides and records.
-        embedding: Makes vectors.
+        preparer: Marks and embeds contents.
         labeller: Makes labels.
+        quotas: Limits what is added.
         settings: Limits.
     """
 
     def __init__(
-        self, gate: Gate, embedding: Embedding, labeller: Labeller, settings: Settings
+        self,
+        gate: Gate,
+        preparer: Preparer,
+        labeller: Labeller,
+        quotas: Quotas,
+        settings: Settings,
     ) -> None:
         self._gate = gate
-        self._embedding = embedding
+        self._preparer = preparer
+        self._embedding = preparer.embedding
         self._labeller = labeller
+        self._quotas = quotas
         self._settings = settings
 
     def update(
@@ -110,9 +116,13 @@ class Updater:
             content = combined(seen.memcube().content, wanted.content, mode)
             check_size(content, self._settings.max_content_bytes)
             check_header_size(header, self._settings.max_content_bytes)
-            text = embedding_text(content, header.metadata)
-            vector = self._embedding.vectors(embedder, [text])[0]
-            change = Change(header, content, vector, embedder, reason)
+            if wanted.field_sensitivity is not None:
+                check_fields(content, header.metadata, wanted.field_sensitivity)
+            level = header.sensitivity or Sensitivity.INTERNAL
+            raw = Raw(content, header.metadata, header.field_sensitivity, level)
+            made = self._preparer.prepare(embedder, [raw])[0]
+            header = header.model_copy(update={"marks": made.marks})
+            change = Change(header, content, made, reason)
             with self._gate.effect(actor, VERB) as tx:
                 record = self._changeable(tx, actor, seen.cube.id, expected_version)
                 if record.cube.version == seen.cube.version:
@@ -125,7 +135,7 @@ class Updater:
         actor: Actor,
         record: Record,
         draft: Draft,
-        made: tuple[FloatArray, Embedder],
+        made: Prepared,
     ) -> MemCube:
         """Write a draft over the memory that has its key, inside a running effect.
 
@@ -134,17 +144,18 @@ class Updater:
             actor: Who acts.
             record: The memory as it stands.
             draft: What takes its place; every field of it counts.
-            made: The draft's vector, and what made it.
+            made: What was made of the draft's content.
         """
         if draft.parents:
             raise InvalidInputError("a memory that is replaced by key cannot change its parents")
         space = self._gate.space_of(tx, record.cube)
         self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
         before = _header(record)
-        header = compose_header(draft, space, before.owner or actor.principal, tx.now, made[1])
+        owner = before.owner or actor.principal
+        header = compose_header(draft, space, owner, tx.now, made.embedder, made.marks)
         kept = {"created": before.created, "lineage": before.lineage}
         header = header.model_copy(update=kept)
-        change = Change(header, draft.content, *made, reason="replaced by key")
+        change = Change(header, draft.content, made, reason="replaced by key")
         return self._write(tx, actor, record, change)
 
     def _changeable(
@@ -162,10 +173,12 @@ class Updater:
         return record
 
     def _write(self, tx: Transaction, actor: Actor, record: Record, change: Change) -> MemCube:
-        self._embedding.adopt(tx, change.embedder)
+        self._embedding.adopt(tx, change.made.embedder)
         cube = self._relabelled(tx, actor, record, change.header)
         number = cube.version + 1
         cube = replace(cube, version=number, expires=end_of(change.header))
+        payload = dump_payload(change.content)
+        header = self._preparer.signer.sign(tx, change.header, cube.id, number, payload)
         version = VersionRow(
             cube_id=cube.id,
             version=number,
@@ -174,12 +187,16 @@ class Updater:
             author_id=self._gate.registry.ensure_principal(tx, actor.principal),
             action="update",
             reason=change.reason,
-            header=dump_header(change.header),
-            payload=dump_payload(change.content),
+            header=dump_header(header),
+            payload=payload,
         )
         written = Record(cube, version)
         advance(tx, written)
-        insert_embeddings(tx, [(cube.id, number, change.vector.tobytes())], change.embedder.name)
+        owner = change.header.owner or actor.principal
+        space = self._gate.space_of(tx, cube)
+        self._quotas.charge(tx, [charge_of(version, owner, space, cubes=0)])
+        vector = (cube.id, number, change.made.vector.tobytes())
+        insert_embeddings(tx, [vector], change.made.embedder.name)
         journal.append(tx, cube.realm_id, [cube.id], "update")
         keys = schema.cube_keys
         key = tx.connection.scalar(select(keys.c.key).where(keys.c.cube_id == cube.id)) or b""
@@ -194,19 +211,33 @@ class Updater:
                 "commitment": commitment(key, version.content_hash),
             },
         )
-        return written.memcube()
+        return self._gate.shown(tx, actor, written)
 
     def _relabelled(self, tx: Transaction, actor: Actor, record: Record, header: Header) -> CubeRow:
-        """Give the memory the label of its new header; a wider one needs SHARE."""
+        """Give the memory the label of its new header; a wider one needs SHARE, and full sight."""
         row = record.cube
         before = self._labeller.own(tx, row)
         space = self._gate.space_of(tx, record.cube)
-        after = own_atom(space, header, default=before.sensitivity, cube=before.cube)
+        author_id = self._gate.registry.ensure_principal(tx, actor.principal)
+        sources = self._labeller.sources(tx, author_id, origin_of(header))
+        after = own_atom(space, header, sources | set(before.sources), cube=before.cube)
         if after == before:
             return row
         if not is_at_least_as_narrow(Label.of([after]), Label.of([before])):
             self._gate.require(tx, actor, Action.SHARE, space, cube=row.id)
+            self._require_full_sight(tx, actor, row, space, before)
         return self._labeller.relabel(tx, row, after)
+
+    def _require_full_sight(
+        self, tx: Transaction, actor: Actor, row: CubeRow, space: str, before: Atom
+    ) -> None:
+        """Refuse to widen what the actor sees only in part: SHARE gives no clearance."""
+        if self._gate.access(tx, actor).rights.clearance_in(space) < before.top:
+            error = DeniedError(
+                "you see this memory only in part, and cannot open it to others or to yourself: "
+                "ask somebody who is cleared for all of it"
+            )
+            raise Refusal(error, "denied", row.id, "clearance")
 
 
 def _header(record: Record) -> Header:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from memos_core.cube import Trust
 from memos_core.filters import Condition
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.names import within
@@ -22,11 +22,13 @@ class Scope:
         actor: Who asks.
         space: Only this subtree; None is everything that the actor may read.
         condition: Only what meets this.
+        min_trust: Only what is trusted at least so far.
     """
 
     actor: Actor
     space: str | None
     condition: Condition | None
+    min_trust: Trust = Trust.LOW
 
     @property
     def subtrees(self) -> tuple[str, ...]:
@@ -34,25 +36,24 @@ class Scope:
         return tuple(path for path in (self.space, self.actor.bound) if path is not None)
 
 
-def eligible(view: PageView, allowed: Sequence[bool], scope: Scope, now: int) -> BoolArray:
+def eligible(view: PageView, allowed: BoolArray, scope: Scope, now: int) -> BoolArray:
     """Say which rows of a page a request is about.
 
     Args:
         view: The page's snapshot.
-        allowed: For each of the page's labels, whether the actor may read it.
+        allowed: bool (labels,), for each of the page's labels whether the actor may read it.
         scope: The request.
         now: Microseconds.
 
     Returns:
         bool (count,).
     """
-    if not any(allowed):
+    if not allowed.any():
         return np.zeros(view.count, dtype=np.bool_)
-    readable = np.asarray(allowed, dtype=np.bool_)
     # Rows may bear a label that was met after `allowed` was decided; those are not readable yet.
     codes = view.columns["label"]
-    known = codes < len(readable)
-    mask: BoolArray = view.alive & known & readable[np.where(known, codes, 0)]
+    known = codes < len(allowed)
+    mask: BoolArray = view.alive & known & allowed[np.where(known, codes, 0)]
     mask &= view.columns["expires"] > now
     for subtree in scope.subtrees:
         inside = np.asarray([within(path, subtree) for path in view.spaces], dtype=np.bool_)

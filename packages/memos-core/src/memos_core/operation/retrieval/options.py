@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memos_core.cube import Trust
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
@@ -15,6 +17,7 @@ class SearchOptions:
         dense_window: Of the dense part, the share that the ±1 neighbours in a conversation give.
         bm25_window: The same of the lexical part.
         speaker: Where the question names the memory's speaker, this share of the rest is added.
+        min_trust: Leave out memories whose trust is below this.
     """
 
     dense: float = 0.5
@@ -22,3 +25,4 @@ class SearchOptions:
     dense_window: float = 0.5
     bm25_window: float = 0.4
     speaker: float = 0.4
+    min_trust: Trust = Trust.LOW

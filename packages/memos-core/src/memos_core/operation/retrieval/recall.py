@@ -16,26 +16,25 @@ from typing import Final
 
 import numpy as np
 from pydantic import JsonValue
-from sqlalchemy import select
 
-from memos_core.cube import Header, MemCube, Version
+from memos_core.cube import Header, MemCube, Trust, Version
 from memos_core.errors import BusyError, DamagedError, InvalidInputError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.governance.decision import Action, Rights, decide_space
-from memos_core.infrastructure.governance.names import is_personal, realm_of, within
+from memos_core.infrastructure.governance.decision import Action, decide_space
+from memos_core.infrastructure.governance.names import within
 from memos_core.infrastructure.governance.registry import AccessView
 from memos_core.infrastructure.index.analysis import Analyzer
-from memos_core.infrastructure.index.entry import FloatArray
+from memos_core.infrastructure.index.entry import Entry, FloatArray
 from memos_core.infrastructure.index.follower import Follower
 from memos_core.infrastructure.index.page import PageView
 from memos_core.infrastructure.ledger import Outcome
-from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import Damage, Record, fetch, fetch_versions
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.models.embedder import Embedder
 from memos_core.operation.embedding import Embedding
 from memos_core.operation.gate import Gate, Ref, Refusal
 from memos_core.operation.lifecycle.patching import end_of
+from memos_core.operation.quotas import Quotas
 from memos_core.operation.retrieval.eligibility import Scope, eligible
 from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.ranking import (
@@ -45,6 +44,7 @@ from memos_core.operation.retrieval.ranking import (
     rank,
     without_names,
 )
+from memos_core.operation.retrieval.realms import touched
 from memos_core.results import Hit, Hits, Page
 from memos_core.settings import Settings
 
@@ -63,7 +63,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _Snapshot:
+class Snapshot:
     """The eligible rows of every page that a request touches, and under which rights."""
 
     access: AccessView
@@ -80,49 +80,52 @@ class Recall:
         follower: Brings pages up to date.
         embedding: Makes the question's vector.
         analyzer: Makes the question's terms.
+        quotas: Limits how much is read.
         settings: Limits.
     """
 
     def __init__(
         self,
         gate: Gate,
-        follower: Follower,
+        follower: Follower[Entry, PageView],
         embedding: Embedding,
         analyzer: Analyzer,
+        quotas: Quotas,
         settings: Settings,
     ) -> None:
         self._gate = gate
         self._follower = follower
         self._embedding = embedding
         self._analyzer = analyzer
+        self._quotas = quotas
         self._settings = settings
 
     def search(self, scope: Scope, question: Question) -> Hits:
         """Find the memories that answer a question, best first."""
 
-        def choose(snapshot: _Snapshot) -> list[Ranked]:
+        def choose(snapshot: Snapshot) -> list[Ranked]:
             return self._rank(snapshot, question)
 
-        snapshot, ranked, records = self._committed(scope, "memos.search", choose)
-        return self._hits(snapshot, ranked, records, question)
+        snapshot, ranked, found = self.committed(scope, "memos.search", choose)
+        return self._hits(snapshot, ranked, found, question)
 
     def listing(self, scope: Scope, limit: int, cursor: str | None) -> Page[MemCube]:
         """List memories in the order in which they were recorded."""
         after = _read_cursor(cursor)
         rows: list[tuple[tuple[int, str], Ranked]] = []
 
-        def choose(snapshot: _Snapshot) -> list[Ranked]:
+        def choose(snapshot: Snapshot) -> list[Ranked]:
             rows[:] = _listed(snapshot.candidates, after, limit + 1)
             return [ranked for _place, ranked in rows[:limit]]
 
-        _snapshot, _ranked, records = self._committed(scope, "memos.get_all", choose)
+        _snapshot, _ranked, found = self.committed(scope, "memos.get_all", choose)
         more = len(rows) > limit
         next_cursor = _write_cursor(rows[limit - 1][0]) if more else None
-        return Page(tuple(r.memcube() for r in records if isinstance(r, Record)), next_cursor)
+        return Page(tuple(each for each in found if isinstance(each, MemCube)), next_cursor)
 
-    def _committed(
-        self, scope: Scope, verb: str, choose: Callable[[_Snapshot], list[Ranked]]
-    ) -> tuple[_Snapshot, list[Ranked], list[Record | Damage]]:
+    def committed(
+        self, scope: Scope, verb: str, choose: Callable[[Snapshot], list[Ranked]]
+    ) -> tuple[Snapshot, list[Ranked], list[MemCube | Damage]]:
         """Choose in a snapshot, then commit the read; choose again where anything has moved.
 
         The last attempt chooses inside the committing transaction, where nothing can move: whoever
@@ -133,28 +136,29 @@ class Recall:
                 snapshot = self._snapshot(tx, scope)
             ranked = choose(snapshot)
             with self._gate.effect(scope.actor, verb, durable=False) as tx:
-                records = self._confirmed(tx, scope, verb, snapshot, ranked)
-            if records is not None:
-                return snapshot, ranked, records
+                found = self._confirmed(tx, scope, verb, snapshot, ranked)
+            if found is not None:
+                return snapshot, ranked, found
         with self._gate.effect(scope.actor, verb, durable=False) as tx:
             snapshot = self._snapshot(tx, scope)
             ranked = choose(snapshot)
-            records = self._confirmed(tx, scope, verb, snapshot, ranked)
-            if records is None:
+            found = self._confirmed(tx, scope, verb, snapshot, ranked)
+            if found is None:
                 raise BusyError("the memories kept changing while they were read: try again")
-        return snapshot, ranked, records
+        return snapshot, ranked, found
 
     def _confirmed(
         self,
         tx: Transaction,
         scope: Scope,
         verb: str,
-        snapshot: _Snapshot,
+        snapshot: Snapshot,
         ranked: Sequence[Ranked],
-    ) -> list[Record | Damage] | None:
-        """Read every hit again and write the entry; None where anything has moved."""
+    ) -> list[MemCube | Damage] | None:
+        """Read every hit again, as the actor sees it, and write the entry; None if any moved."""
         if not snapshot.access.is_good(tx.epoch, tx.now):
             return None
+        self._quotas.check_reads(tx, scope.actor)
         found = fetch(tx, [each.cube_id for each in ranked], at=scope.actor.at)
         records = [_still(found.get(each.cube_id), each, tx.now) for each in ranked]
         still = [record for record in records if record is not None]
@@ -162,21 +166,26 @@ class Recall:
             return None
         outcome, data = self._entry(tx, scope, snapshot, [record.cube.id for record in still])
         self._gate.note(tx, scope.actor, verb, outcome, data=data)
-        return still
+        return [
+            each if isinstance(each, Damage) else self._gate.shown(tx, scope.actor, each)
+            for each in still
+        ]
 
     def get(self, actor: Actor, ref: Ref, version: int | None) -> MemCube:
         """Return one memory, as it is or as one of its versions."""
         with self._gate.effect(actor, "memos.get", durable=False) as tx:
+            self._quotas.check_reads(tx, actor)
             record = self._gate.readable(tx, actor, ref)
             if version is not None and version != record.version.version:
                 record = self._version(tx, actor, record, version)
             data: dict[str, JsonValue] = {"version": record.version.version}
             self._gate.note(tx, actor, "memos.get", subject=record.cube.id, data=data)
-            return record.memcube()
+            return self._gate.shown(tx, actor, record)
 
     def history(self, actor: Actor, ref: Ref) -> list[Version]:
         """Return the versions of a memory that the actor may read, oldest first."""
         with self._gate.effect(actor, "memos.history", durable=False) as tx:
+            self._quotas.check_reads(tx, actor)
             record = self._gate.readable(tx, actor, ref)
             versions = self._readable_versions(tx, actor, record)
             authors = self._gate.registry.principal_names(
@@ -184,7 +193,10 @@ class Recall:
             )
             self._gate.note(tx, actor, "memos.history", subject=record.cube.id)
             return [
-                each.listed(authors.get(each.version.author_id, each.version.author_id))
+                each.listed(
+                    self._gate.shown(tx, actor, each),
+                    authors.get(each.version.author_id, each.version.author_id),
+                )
                 for each in versions
             ]
 
@@ -201,19 +213,22 @@ class Recall:
         if actor.at is not None:
             versions = [each for each in versions if each.version.recorded_from <= actor.at]
         labels = [each.version.label_id for each in versions]
-        allowed = self._gate.access(tx, actor).may_read(tx, self._gate.registry, labels)
+        allowed = self._gate.may_read_versions(tx, actor, record.cube, labels)
         return [each for each, may in zip(versions, allowed, strict=True) if may]
 
-    def _snapshot(self, tx: Transaction, scope: Scope) -> _Snapshot:
+    def _snapshot(self, tx: Transaction, scope: Scope) -> Snapshot:
         access = self._gate.access(tx, scope.actor)
         if tx.embedder is None:  # nothing was ever written
-            return _Snapshot(access, (), (), None)
+            return Snapshot(access, (), (), None)
         embedder = self._embedding.embedder(tx)
         candidates: list[Candidates] = []
         damaged: list[str] = []
-        for realm_id, seq in self._realms(tx, access.rights, scope):
-            view = self._view(tx, scope, access, realm_id, seq, embedder)
-            allowed = access.may_read(tx, self._gate.registry, list(view.labels))
+        for realm_id, seq in touched(tx, access.rights, scope):
+            view = self._view(tx, scope, realm_id, seq, embedder)
+            labels = list(view.labels)
+            allowed = access.mask(tx, self._gate.registry, view.page, labels)
+            if scope.min_trust > Trust.LOW:
+                allowed = allowed & access.trusted(tx, self._gate.registry, labels, scope.min_trust)
             mask = eligible(view, allowed, scope, tx.now)
             rows = view.order if mask.all() else view.order[mask[view.order]]
             candidates.append(Candidates(view, mask, rows))
@@ -223,13 +238,12 @@ class Recall:
             vector: FloatArray = self._embedding.vectors(embedder, [text])[0]
             return vector
 
-        return _Snapshot(access, tuple(candidates), tuple(damaged), embed)
+        return Snapshot(access, tuple(candidates), tuple(damaged), embed)
 
     def _view(
         self,
         tx: Transaction,
         scope: Scope,
-        access: AccessView,
         realm_id: str,
         seq: int,
         embedder: Embedder,
@@ -240,8 +254,10 @@ class Recall:
             return self._follower.follow(tx, realm_id, seq, embedder.name, embedder.dims)
 
         def readable(records: Sequence[Record]) -> list[bool]:
-            labels = [each.version.label_id for each in records]
-            allowed = access.may_read(tx, self._gate.registry, labels)
+            allowed = [
+                all(self._gate.may_read_versions(tx, scope.actor, r.cube, [r.version.label_id]))
+                for r in records
+            ]
             ends = [_end_then(each) for each in records]
             return [
                 may and (end is None or end > at) for may, end in zip(allowed, ends, strict=True)
@@ -267,39 +283,7 @@ class Recall:
                     shown.append(found.cube.id)
         return shown
 
-    def _realms(self, tx: Transaction, rights: Rights, scope: Scope) -> list[tuple[str, int]]:
-        """List the realms that a request touches, each with its journal's last number."""
-        subtrees, everything, single = rights.reach()
-        names = {realm_of(path) for path in subtrees}
-        names |= self._realms_of(tx, sorted(single))
-        wanted = {realm_of(path) for path in scope.subtrees}
-        if len(wanted) > 1:
-            return []
-        if wanted:
-            name = next(iter(wanted))
-            reached = name in names or (everything and not is_personal(name))
-            found = journal.counters(tx, [name]) if reached else {}
-        elif everything:
-            counters = journal.counters(tx, None)
-            found = {n: c for n, c in counters.items() if n in names or not is_personal(n)}
-        else:
-            found = journal.counters(tx, sorted(names))
-        return [found[name] for name in sorted(found)]
-
-    def _realms_of(self, tx: Transaction, cube_ids: Sequence[str]) -> set[str]:
-        cubes, realms = schema.cubes, schema.realms
-        names: set[str] = set()
-        for batch in schema.batches(cube_ids):
-            query = (
-                select(realms.c.name)
-                .join_from(cubes, realms, cubes.c.realm_id == realms.c.id)
-                .where(cubes.c.id.in_(batch))
-                .distinct()
-            )
-            names |= set(tx.connection.execute(query).scalars())
-        return names
-
-    def _rank(self, snapshot: _Snapshot, question: Question) -> list[Ranked]:
+    def _rank(self, snapshot: Snapshot, question: Question) -> list[Ranked]:
         if snapshot.embed is None or not any(len(each.rows) for each in snapshot.candidates):
             return []
         named = mentioned_speakers(question.text, snapshot.candidates)
@@ -317,19 +301,18 @@ class Recall:
 
     def _hits(
         self,
-        snapshot: _Snapshot,
+        snapshot: Snapshot,
         ranked: Sequence[Ranked],
-        records: Sequence[Record | Damage],
+        found: Sequence[MemCube | Damage],
         question: Question,
     ) -> Hits:
         hits: list[Hit] = []
         damaged = set(snapshot.damaged)
         left = question.budget_tokens
-        for each, record in zip(ranked, records, strict=True):
-            if isinstance(record, Damage):
-                damaged.add(record.cube.id)
+        for each, cube in zip(ranked, found, strict=True):
+            if isinstance(cube, Damage):
+                damaged.add(cube.cube.id)
                 continue
-            cube = record.memcube()
             if left is not None:
                 cost = self._settings.count_tokens(cube.text)
                 if cost > left:
@@ -340,7 +323,7 @@ class Recall:
         return Hits(hits, warnings=warnings)
 
     def _entry(
-        self, tx: Transaction, scope: Scope, snapshot: _Snapshot, ids: list[str]
+        self, tx: Transaction, scope: Scope, snapshot: Snapshot, ids: list[str]
     ) -> tuple[Outcome, dict[str, JsonValue]]:
         data: dict[str, JsonValue] = {"cubes": list(ids)}
         outcome: Outcome = "allowed"

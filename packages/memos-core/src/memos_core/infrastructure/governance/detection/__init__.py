@@ -1,0 +1,1 @@
+"""Detection: where a text holds personal data or a secret, and of which kind."""

@@ -1,0 +1,166 @@
+"""Retention holds: what may not be forgotten for now. A hold beats forget, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import insert, select, update
+
+from memos_core.clock import from_micros, require_aware, to_micros
+from memos_core.draft import check_reason
+from memos_core.errors import DeniedError, InvalidInputError, NotFoundError
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.governance.decision import ROOT, Action
+from memos_core.infrastructure.governance.names import check_space, is_personal, within
+from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.records import fetch
+from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.operation.gate import EVERYWHERE, Gate, Refusal, is_cube_id
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Memories that nobody can forget for the time being.
+
+    Args:
+        id: For `lift`.
+        on: The space subtree, `*` for all shared spaces, or the one memory.
+        reason: Why.
+        until: When it ends by itself; None never.
+    """
+
+    id: str
+    on: str
+    reason: str
+    until: datetime | None
+
+
+class Retention:
+    """Sets, lifts and enforces holds.
+
+    Args:
+        gate: Decides and records.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def hold(self, actor: Actor, on: str, reason: str, until: datetime | None) -> Hold:
+        """Forbid forgetting in a subtree, or of one memory."""
+        single = is_cube_id(on)
+        if not single and on != EVERYWHERE:
+            check_space(on)
+        check_reason(reason)
+        ends = None if until is None else to_micros(require_aware(until, "until"))
+        with self._gate.effect(actor, "memos.hold") as tx:
+            if ends is not None and ends <= tx.now:
+                raise InvalidInputError("until is not in the future: the hold would never hold")
+            self._require(tx, actor, on)
+            row: dict[str, Any] = {
+                "id": self._gate.vault.mint("hld"),
+                "space": None if single else ROOT if on == EVERYWHERE else on,
+                "cube_id": on if single else None,
+                "set_by": self._gate.registry.ensure_principal(tx, actor.principal),
+                "reason": reason,
+                "until": ends,
+                "created": tx.now,
+                "lifted": None,
+            }
+            tx.connection.execute(insert(schema.holds), row | {"seal": _seal(row)})
+            data: dict[str, JsonValue] = {
+                "cube": row["cube_id"],
+                "space": self._gate.space_id(tx, row["space"]),
+                "until": None if ends is None else from_micros(ends).isoformat(),
+            }
+            self._gate.note(tx, actor, "memos.hold", subject=row["id"], data=data)
+            return Hold(row["id"], on, reason, until)
+
+    def lift(self, actor: Actor, hold_id: str) -> None:
+        """End a hold."""
+        table = schema.holds
+        with self._gate.effect(actor, "memos.lift") as tx:
+            query = select(table).where(table.c.id == hold_id, table.c.lifted.is_(None))
+            row = tx.connection.execute(query).one_or_none()
+            if row is None:
+                raise self._no_hold(hold_id)
+            on = row.cube_id if row.cube_id is not None else row.space or EVERYWHERE
+            try:
+                self._require(tx, actor, on)
+            except Refusal:  # whoever may not govern it learns nothing of it
+                raise self._no_hold(hold_id) from None
+            changed = dict(row._mapping) | {"lifted": tx.now}
+            tx.connection.execute(
+                update(table)
+                .where(table.c.id == hold_id)
+                .values(lifted=tx.now, seal=_seal(changed))
+            )
+            self._gate.note(tx, actor, "memos.lift", subject=hold_id)
+
+    def check(self, tx: Transaction, named: Sequence[str], derived: Sequence[str]) -> None:
+        """Refuse to forget what is held, or what something held was derived from.
+
+        Raises:
+            Refusal: One of them is held.
+        """
+        standing = self._standing(tx)
+        if not standing:
+            return
+        for found in fetch(tx, [*named, *derived]).values():
+            space = self._gate.space_of(tx, found.cube)
+            for row in standing:
+                if _covers(row, found.cube.id, space):
+                    raise _refusal(found.cube.id, row, is_named=found.cube.id in named)
+
+    def _standing(self, tx: Transaction) -> list[Mapping[str, Any]]:
+        """List the holds that stand; a damaged one is taken at its strictest."""
+        found: list[Mapping[str, Any]] = []
+        for row in tx.connection.execute(select(schema.holds)):
+            values = dict(row._mapping)
+            whole = _seal(values) == row.seal
+            over = row.lifted is not None or (row.until is not None and row.until <= tx.now)
+            if not (whole and over):
+                found.append(values)
+        return found
+
+    def _require(self, tx: Transaction, actor: Actor, on: str) -> None:
+        if is_cube_id(on):
+            record = self._gate.governed(tx, actor, on)
+            space = self._gate.space_of(tx, record.cube)
+            self._gate.require(tx, actor, Action.GOVERN, space, cube=on)
+        else:
+            self._gate.require(tx, actor, Action.GOVERN, ROOT if on == EVERYWHERE else on)
+
+    def _no_hold(self, hold_id: str) -> Refusal:
+        return Refusal(NotFoundError(f"no hold {hold_id!r} that you may lift"), "not_found")
+
+
+def _covers(row: Mapping[str, Any], cube_id: str, space: str) -> bool:
+    if row["cube_id"] is not None:
+        return bool(row["cube_id"] == cube_id)
+    if row["space"] == ROOT:
+        return not is_personal(space)
+    return within(space, row["space"])
+
+
+def _refusal(cube_id: str, row: Mapping[str, Any], *, is_named: bool) -> Refusal:
+    if not is_named:
+        error = DeniedError(
+            "something that was derived from it is under a retention hold: whoever governs it can "
+            "lift that"
+        )
+        return Refusal(error, "denied", None, "hold")
+    ends = "" if row["until"] is None else f" until {from_micros(row['until']).isoformat()}"
+    error = DeniedError(
+        f"memory {cube_id} is under the retention hold {row['id']}{ends}: whoever governs its "
+        "space can lift it"
+    )
+    return Refusal(error, "denied", cube_id, "hold")
+
+
+def _seal(row: Mapping[str, Any]) -> str:
+    names = ("id", "space", "cube_id", "set_by", "reason", "until", "created", "lifted")
+    return schema.seal(*(row[name] for name in names))

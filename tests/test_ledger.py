@@ -14,6 +14,7 @@ import pytest
 from memos_core import (
     CallableAnchor,
     DeniedError,
+    Draft,
     LedgerError,
     MemOS,
     MemosError,
@@ -105,7 +106,38 @@ VERBS: dict[str, Callable[[Session, str], object]] = {
     "get_all": lambda s, _: s.get_all(),
     "history": lambda s, ref: s.history(ref),
     "context": lambda s, _: s.context("first", budget_tokens=100),
+    "trace": lambda s, _: s.trace("first of all there was a word and then another"),
+    "provenance": lambda s, ref: s.provenance(ref),
+    "replace by key": lambda s, _: s.add_many([Draft("x", key="k")], on_key="replace"),
+    "skip a key": lambda s, _: s.add_many([Draft("x", key="k")], on_key="skip"),
+    "pipeline": lambda s, ref: in_pipeline(s, ref),
+    "revoke": lambda s, _: s.revoke(found(s, "grants", "grantee_id <> granted_by")),
+    "explain": lambda s, ref: s.governance.explain("user:bob", "read", ref),
+    "grants": lambda s, _: s.governance.grants(),
+    "hold": lambda s, ref: s.governance.hold(ref),
+    "quarantine": lambda s, _: s.governance.quarantine("import:x", on="user:alice"),
+    "set_trust": lambda s, _: s.governance.set_trust("import:x", "low"),
+    "set_quota": lambda s, _: s.governance.set_quota("user:bob", cubes=1),
+    "add_member": lambda s, _: s.add_member("group:g", "user:bob"),
+    "remove_member": lambda s, _: s.remove_member("group:g", "user:bob"),
+    "set_clearance": lambda s, _: s.set_clearance("user:bob", "public"),
+    "lift": lambda s, _: s.governance.lift(found(s, "holds", "1")),
+    "release": lambda s, _: s.governance.release(found(s, "quarantines", "1")),
 }
+
+
+def found(session: Session, table: str, where: str) -> str:
+    """Return the id of the one row that the test made before."""
+    path = session._engine.gate.vault.directory.database
+    with sqlite3.connect(path) as raw:
+        return str(raw.execute(f"SELECT id FROM {table} WHERE {where}").fetchone()[0])
+
+
+def in_pipeline(session: Session, ref: str) -> None:
+    with session.pipeline():
+        session.add("one")
+        session.update(ref, "two")
+        session.forget(ref)
 
 
 AUDIT_VERBS: dict[str, Callable[[Session, Path], object]] = {
@@ -135,7 +167,11 @@ def test_where_the_ledger_fails_nothing_happens_and_nothing_is_answered(
     folder: Path, verb: str
 ) -> None:
     with MemOS.open(folder, embedder=HashingEmbedder()) as memos:
-        cube = memos.session("user:alice").add("first")
+        alice = memos.session("user:alice")
+        cube = alice.add("first", key="k")
+        alice.grant("user:carol", "read", on="user:alice")
+        alice.governance.hold("user:alice/other")
+        alice.governance.quarantine("import:other", on="user:alice")
         with sqlite3.connect(folder / "vault.db") as raw:  # a full or broken ledger
             raw.execute(
                 "CREATE TRIGGER broken BEFORE INSERT ON ledger "

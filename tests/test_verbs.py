@@ -258,8 +258,10 @@ def test_awaited_verbs_have_the_same_names_and_signatures() -> None:
 
     awaited = verbs(AsyncSession)
     assert awaited.pop("at").parameters == verbs(Session)["at"].parameters  # awaited too
-    assert awaited == {name: shape for name, shape in verbs(Session).items() if name != "at"}
-    assert all(inspect.iscoroutinefunction(getattr(AsyncSession, n)) for n in verbs(Session))
+    plain = verbs(Session)
+    del plain["at"], plain["pipeline"]  # a transaction is held by one thread: it is not awaited
+    assert awaited == plain
+    assert all(inspect.iscoroutinefunction(getattr(AsyncSession, n)) for n in plain)
 
 
 @pytest.mark.parametrize(("twin", "original"), [(AsyncAudit, Audit), (AsyncGovernance, Governance)])

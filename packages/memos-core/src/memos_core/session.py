@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -318,6 +319,31 @@ class Session:
             raise InvalidInputError("this session looks at the past: trace in one of the present")
         self._check_count(k, "k")
         return self._engine.tracer.trace(self._scope(None, space), text, k)
+
+    @contextmanager
+    def pipeline(self) -> Iterator[Session]:
+        """Chain operations in one transaction: all of them, or none.
+
+        Every verb that writes, and `get` and `history`, of any session of this vault joins while
+        the block runs in this thread. A refusal or an error undoes all of the chain at once, and
+        the refusal stands in the ledger. Searches, listings and traces read what is committed, so
+        they are refused within.
+
+        Raises:
+            ConflictError: The chain was undone, and the block went on as if it were not.
+
+        Example:
+            >>> from memos_core.testing import temporary_memos
+            >>> with temporary_memos() as memos:
+            ...     alice = memos.session("user:alice")
+            ...     with alice.pipeline() as chain:
+            ...         old = chain.add("The boat leaves at nine.")
+            ...         _ = chain.update(old.id, "The boat leaves at ten.")
+            ...     alice.search("boat").texts
+            ['The boat leaves at ten.']
+        """
+        with self._engine.gate.pipeline():
+            yield self
 
     def at(self, when: datetime) -> Session:
         """Look at the vault as it was recorded at an instant; the session only reads.

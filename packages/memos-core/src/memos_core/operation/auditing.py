@@ -85,6 +85,7 @@ class Auditor:
 
     def query(self, actor: Actor, asked: LogQuery) -> Page[LogEntry]:
         """Read the log, newest first, as far as the actor may see it."""
+        self._gate.refuse_in_pipeline("the log")
         wanted = _selection(asked)
         for _ in range(_TRIES):
             with self._gate.snapshot(actor, _LOG) as tx:
@@ -153,6 +154,7 @@ class Auditor:
         """Sign where the chains stand, and publish it; nothing new is made if nothing happened."""
 
         def take() -> SignedCheckpoint:
+            self._gate.refuse_in_pipeline("the audit")
             with self._gate.effect(actor, _CHECKPOINT) as tx:
                 self._require(tx, actor)
                 by = self._gate.registry.ensure_principal(tx, actor.principal)
@@ -191,6 +193,7 @@ class Auditor:
 
     def rotate(self, actor: Actor, *, revoke: bool, reason: str) -> SigningKey:
         """Make a new signing key, and publish a checkpoint that says so."""
+        self._gate.refuse_in_pipeline("the audit")
         with self._gate.effect(actor, _ROTATE) as tx:
             self._require(tx, actor)
             made = self._keyring.rotate(tx, revoke=revoke)
@@ -225,6 +228,7 @@ class Auditor:
             except NotFoundError as error:
                 raise Refusal(error, "not_found") from None
 
+        self._gate.refuse_in_pipeline("the audit")
         with self._gate.snapshot(actor, _PRUNE) as tx:
             if choose(tx) is None:
                 return PruneReport(0, None)
@@ -244,6 +248,7 @@ class Auditor:
 
     def export(self, actor: Actor, path: Path) -> ExportReport:
         """Write the ledger into a file that can be verified without the vault."""
+        self._gate.refuse_in_pipeline("the audit")
         with self._gate.effect(actor, _EXPORT) as tx:
             self._require(tx, actor)
             refuse_existing(path)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 from pydantic import JsonValue
 
 from memos_core.cube import CubeId, MemCube
 from memos_core.draft import MAX_KEY, Key, check_name
-from memos_core.errors import DeniedError, MemosError, NotFoundError
+from memos_core.errors import ConflictError, DeniedError, MemosError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action, Permission, decide_space
 from memos_core.infrastructure.governance.names import ancestors, check_space, is_personal
@@ -23,6 +24,7 @@ from memos_core.infrastructure.governance.registry import AccessView, Registry
 from memos_core.infrastructure.ledger import Event, Ledger, Outcome
 from memos_core.infrastructure.vault.records import CubeRow, Damage, Record, fetch, fetch_by_key
 from memos_core.infrastructure.vault.vault import Transaction, Vault
+from memos_core.operation.chain import Chain
 
 Ref = CubeId | Key
 EVERYWHERE: Final = "*"
@@ -65,6 +67,7 @@ class Gate:
         self.registry = registry
         self.ledger = ledger
         self._views: dict[tuple[str, str], AccessView] = {}
+        self._chain: ContextVar[Chain | None] = ContextVar("memos_chain", default=None)
 
     def access(self, tx: Transaction, actor: Actor) -> AccessView:
         """Return what the actor may read, compiled for this epoch."""
@@ -87,14 +90,63 @@ class Gate:
             verb: The ledger's name of the verb, e.g. `memos.add`.
             durable: Flush before returning.
         """
+        chain = self._chain.get()
+        if chain is not None:
+            with self._refusals(actor, verb), _link(chain) as tx:
+                yield tx
+            return
         with self._refusals(actor, verb), self.vault.effect(durable=durable) as tx:
             yield tx
 
     @contextmanager
     def snapshot(self, actor: Actor, verb: str) -> Iterator[Transaction]:
         """Open a snapshot to decide in; a refusal is recorded before it is raised."""
-        with self._refusals(actor, verb), self.vault.read() as tx:
+        chain = self._chain.get()
+        seen = self.vault.read() if chain is None else _link(chain)
+        with self._refusals(actor, verb), seen as tx:
             yield tx
+
+    @contextmanager
+    def pipeline(self) -> Iterator[None]:
+        """Let all effects of the block, in this thread or task, be one: all or none.
+
+        Raises:
+            ConflictError: One of them was refused or failed, so that all were rolled back.
+        """
+        if self._chain.get() is not None:
+            raise ConflictError("a pipeline is running already: pipelines do not nest")
+        chain = Chain(self.vault)
+        token = self._chain.set(chain)
+        try:
+            yield
+        except BaseException as error:
+            chain.undo(error)
+            raise
+        finally:
+            self._chain.reset(token)
+        chain.commit()
+
+    def refuse_in_pipeline(self, verb: str) -> None:
+        """Refuse what would show, or keep, a state that may never be committed.
+
+        Raises:
+            ConflictError: A pipeline is running here.
+        """
+        if self._chain.get() is not None:
+            raise ConflictError(f"{verb} reads what is committed: do it before or after a pipeline")
+
+    def truncate_log(self) -> tuple[str, ...]:
+        """Empty the write-ahead log, or have it emptied when the running pipeline has committed.
+
+        Returns:
+            What still holds bytes, and why; nothing where it is empty now.
+        """
+        chain = self._chain.get()
+        if chain is not None:
+            chain.afterwards.append(self.vault.database.truncate_log)
+            return ("everything: the pipeline has not committed yet",)
+        emptied = self.vault.database.truncate_log()
+        return () if emptied else ("the write-ahead log: a reader still needs it",)
 
     @contextmanager
     def _refusals(self, actor: Actor, verb: str) -> Iterator[None]:
@@ -291,6 +343,17 @@ class Gate:
         shown = f"key {ref.name!r}" if isinstance(ref, Key) else repr(ref)
         error = NotFoundError(f"no memory {shown} that you may read")
         return Refusal(error, "not_found", cube_id)
+
+
+@contextmanager
+def _link(chain: Chain) -> Iterator[Transaction]:
+    """Run one operation of a chain; where it is refused or fails, all of the chain is undone."""
+    tx = chain.step()
+    try:
+        yield tx
+    except BaseException as error:
+        chain.undo(error)
+        raise
 
 
 def is_cube_id(ref: str) -> bool:

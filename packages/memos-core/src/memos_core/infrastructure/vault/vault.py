@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
@@ -101,6 +101,10 @@ class Vault:
             yield tx
         for remember in tx.on_commit:
             remember()
+
+    def again(self, tx: Transaction) -> Transaction:
+        """Return a running transaction as its next operation meets it: later, and up to date."""
+        return replace(self._begin(tx.connection), on_commit=tx.on_commit)
 
     def _begin(self, connection: Connection) -> Transaction:
         row = connection.execute(_STATE).one()

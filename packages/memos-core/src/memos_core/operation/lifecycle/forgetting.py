@@ -58,9 +58,8 @@ class Forgetter:
             derived = self._descendants(tx, ids)
             shown = self._shown(tx, actor, derived)
             self._remove(tx, actor, ids, derived, reason)
-        emptied = self._gate.vault.database.truncate_log()
-        pending = () if emptied else ("the write-ahead log: a reader still needs it",)
-        status: Literal["erased", "pending"] = "erased" if emptied else "pending"
+        pending = self._gate.truncate_log()
+        status: Literal["erased", "pending"] = "pending" if pending else "erased"
         return ForgetReport(tuple(ids), shown, status, pending)
 
     def _forgettable(self, tx: Transaction, actor: Actor, ref: Ref) -> str:

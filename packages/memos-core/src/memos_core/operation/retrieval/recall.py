@@ -131,6 +131,7 @@ class Recall:
         The last attempt chooses inside the committing transaction, where nothing can move: whoever
         keeps changing the policy or the memories delays a read, and never empties it.
         """
+        self._gate.refuse_in_pipeline("a search, a listing or a trace")
         for _ in range(_TRIES):
             with self._gate.vault.read() as tx:
                 snapshot = self._snapshot(tx, scope)

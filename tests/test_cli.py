@@ -948,3 +948,56 @@ def test_the_command_line_and_the_library_share_a_vault(shell: Shell) -> None:
     shell.done("add", "tea")
     with MemOS.open(shell.vault, embedder=HashingEmbedder()) as memos:
         assert memos.session("user:alice").search("tea").texts == ["tea"]
+
+
+# -- oversight and origins -------------------------------------------------------------------------
+
+
+def test_oversight_from_the_command_line(shell: Shell) -> None:
+    added = shell.json("add", "poisoned advice", "--space", "acme", who="user:owner")
+    cube_id = added["meta"]["id"]
+    grant = shell.json("grant", "user:bob", "read", "--on", "acme", who="user:owner")
+    listed = shell.json("grants", "--on", "acme", who="user:owner")
+    assert [each["id"] for each in listed] == [grant["id"]]
+    assert grant["id"] in shell.done("grants", who="user:owner")
+    assert shell.done("explain", "user:bob", "read", cube_id, who="user:owner") == (
+        f"user:bob may read {cube_id}.\n  allowed by: {grant['id']}\n"
+    )
+    denied = shell("explain", "user:bob", "write", "acme", who="user:owner")
+    assert denied.exit_code == 1
+    assert "missing: user:bob may not write acme" in denied.stdout
+    made = shell.json("quarantine", "user:owner", "--reason", "poison", who="user:owner")
+    assert shell.texts(who="user:bob") == set()
+    assert made["id"] in shell.refused("release", made["id"], who="user:bob")
+    assert shell.done("release", made["id"], who="user:owner") == f"Released {made['id']}.\n"
+    assert shell.texts(who="user:bob") == {"poisoned advice"}
+    shell.done("trust", "user:owner", "low", who="user:owner")
+    assert "trust low, signature valid" in shell.done("provenance", cube_id, who="user:bob")
+    held = shell.json("hold", cube_id, "--until", "7d", who="user:owner")
+    assert held["id"] in shell.refused("forget", cube_id, "--yes", who="user:owner")
+    shell.done("lift", held["id"], who="user:owner")
+    quota = shell.json("quota", "acme", "--memories", "1", who="user:owner")
+    assert (quota["max_cubes"], quota["cubes"]) == (1, 1)
+    assert "quota of acme" in shell.refused("add", "two", "--space", "acme", who="user:owner")
+    shell.done("join", "group:g", "user:carol", who="user:owner")
+    shell.done("leave", "group:g", "user:carol", who="user:owner")
+    shell.done("clearance", "user:bob", "public", who="user:owner")
+    assert shell.texts(who="user:bob") == set()
+    assert "govern" in shell.refused("clearance", "user:bob", "restricted", who="user:bob")
+
+
+def test_a_file_is_traced_to_the_memories_that_it_came_from(shell: Shell, tmp_path: Path) -> None:
+    said = "the boat to the island leaves the old harbour at nine in the morning sharp"
+    cube_id = shell.json("add", said)["meta"]["id"]
+    page = tmp_path / "page.txt"
+    page.write_text(f"News. It is said that {said}, and more.")
+    found = shell.json("trace", str(page))
+    assert [(each["id"], each["words"]) for each in found] == [(cube_id, len(said.split()))]
+    passage = found[0]["passages"][0]
+    assert page.read_text()[passage["start"] : passage["end"]] == said
+    assert said in shell.done("trace", str(page))
+    assert "No memory" in shell.done("trace", str(page), who="user:bob")
+    assert shell.json("trace", "-", stdin=said)[0]["id"] == cube_id
+    assert "cannot be read" in shell.refused("trace", str(tmp_path / "none"))
+    page.write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in shell.refused("trace", str(page))

@@ -21,7 +21,7 @@ from memos_core.infrastructure.governance.grants import Grant, GrantId
 from memos_core.infrastructure.governance.sources import Quarantine
 from memos_core.infrastructure.ledger import ExportReport, SignedCheckpoint, SigningKey
 from memos_core.interface.context import MemoryContext
-from memos_core.operation.explaining import Explanation
+from memos_core.operation.explaining import Asked, Explanation
 from memos_core.operation.gate import EVERYWHERE
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
@@ -136,7 +136,7 @@ class AsyncGovernance:
         self._governance = governance
 
     async def explain(
-        self, principal: str, action: str | Action, on: Ref, *, purpose: str | None = None
+        self, principal: str, action: Asked, on: Ref, *, purpose: str | None = None
     ) -> Explanation:
         """Say what allows something, or what is missing; see `Governance.explain`."""
         return await anyio.to_thread.run_sync(

@@ -6,11 +6,10 @@ from datetime import datetime
 
 from memos_core.cube import Trust
 from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.governance.grants import Grant
 from memos_core.infrastructure.governance.sources import Quarantine
 from memos_core.operation.engine import Engine
-from memos_core.operation.explaining import Explanation
+from memos_core.operation.explaining import Asked, Explanation
 from memos_core.operation.gate import EVERYWHERE, Ref, check_ref
 from memos_core.operation.quotas import Quota, check_quota
 from memos_core.operation.retention import Hold
@@ -36,13 +35,13 @@ class Governance:
         self._actor = actor
 
     def explain(
-        self, principal: str, action: str | Action, on: Ref, *, purpose: str | None = None
+        self, principal: str, action: Asked, on: Ref, *, purpose: str | None = None
     ) -> Explanation:
         """Say which grants allow a principal something, or what is missing.
 
         Args:
             principal: About whom: oneself, or anybody on what one governs.
-            action: `read`, `write`, `derive`, `share` or `govern`.
+            action: `read`, `write`, `derive`, `share` or `govern`; one or several.
             on: A memory's id, a `Key`, a space, or `*` for every shared space.
             purpose: For which purpose; the session's by default.
 

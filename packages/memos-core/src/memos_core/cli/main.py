@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from memos_core.cli import audit as auditing
-from memos_core.cli import memories, rights, upkeep
+from memos_core.cli import memories, origins, oversight, rights, upkeep
 from memos_core.cli.desk import ASSERTED, remember_shared
 from memos_core.cli.output import one_line
 from memos_core.errors import MemosError
@@ -55,6 +55,19 @@ app.command("history")(memories.history)
 app.command("forget")(memories.forget)
 app.command("grant")(rights.grant)
 app.command("revoke")(rights.revoke)
+app.command("explain")(oversight.explain)
+app.command("grants")(oversight.grants)
+app.command("quarantine")(oversight.quarantine)
+app.command("release")(oversight.release)
+app.command("trust")(oversight.trust)
+app.command("hold")(oversight.hold)
+app.command("lift")(oversight.lift)
+app.command("quota")(oversight.quota)
+app.command("join")(oversight.join)
+app.command("leave")(oversight.leave)
+app.command("clearance")(oversight.clearance)
+app.command("trace")(origins.trace)
+app.command("provenance")(origins.provenance)
 app.add_typer(audit, name="audit")
 audit.command("verify")(auditing.verify)
 audit.command("checkpoint")(auditing.checkpoint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from memos_core.draft import Key
@@ -20,6 +20,9 @@ from memos_core.infrastructure.governance.names import check_principal, check_pu
 from memos_core.infrastructure.vault.records import fetch
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import EVERYWHERE, Gate, Ref, check_ref, is_cube_id
+
+Asked = str | Action | Iterable[str | Action]
+"""One action or several, by name or as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Explainer:
         self._grants = grants
 
     def explain(
-        self, actor: Actor, principal: str, action: str | Action, on: Ref, purpose: str | None
+        self, actor: Actor, principal: str, action: Asked, on: Ref, purpose: str | None
     ) -> Explanation:
         """Say which grants allow a principal something, or what is missing.
 

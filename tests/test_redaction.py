@@ -17,6 +17,7 @@ from memos_core import (
     InvalidInputError,
     MemOS,
     Message,
+    NotFoundError,
     Patch,
     Session,
     Settings,
@@ -173,6 +174,23 @@ def test_whoever_sees_only_a_part_cannot_open_it(
         internal.update(cube.id, Patch(field_sensitivity={}))
     owner.set_clearance("user:internal", "restricted")
     assert internal.update(cube.id, Patch(field_sensitivity={})).content == {"pay": 7}
+
+
+def test_whoever_writes_may_write_what_is_less_sensitive(
+    owner: Session, reader: Callable[[str], Session]
+) -> None:
+    """But what was derived from the earlier version may hold its part, and stays closed."""
+    owner.set_clearance("user:owner", "restricted")
+    cube = owner.add(CARD, space="acme", key="k")
+    child = owner.add("A summary.", space="acme", parents=(cube.id,))
+    internal = reader("internal")
+    assert internal.update(cube.id, "Nothing of it any more.").text == "Nothing of it any more."
+    assert internal.add_many([Draft("New.", key="k", space="acme")], on_key="replace")[0].text
+    assert [each.cube.text for each in internal.history(cube.id)][0] == (
+        "The card is [CARD], says the clerk."
+    )
+    with pytest.raises(NotFoundError):
+        internal.get(child.id)
 
 
 def test_what_is_derived_needs_clearance_for_the_most_sensitive_part(

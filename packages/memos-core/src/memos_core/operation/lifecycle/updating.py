@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -58,6 +59,8 @@ class Change:
     content: Content
     made: Prepared
     reason: str
+    opens: bool = False
+    """Whether it lowers the level of a field whose content stays."""
 
 
 class Updater:
@@ -122,7 +125,9 @@ class Updater:
             raw = Raw(content, header.metadata, header.field_sensitivity, level)
             made = self._preparer.prepare(embedder, [raw])[0]
             header = header.model_copy(update={"marks": made.marks})
-            change = Change(header, content, made, reason)
+            kept = wanted.content is None or mode != "overwrite"
+            opens = kept and _lowers(_header(seen).field_sensitivity, header.field_sensitivity)
+            change = Change(header, content, made, reason, opens)
             with self._gate.effect(actor, VERB) as tx:
                 record = self._changeable(tx, actor, seen.cube.id, expected_version)
                 if record.cube.version == seen.cube.version:
@@ -174,7 +179,7 @@ class Updater:
 
     def _write(self, tx: Transaction, actor: Actor, record: Record, change: Change) -> MemCube:
         self._embedding.adopt(tx, change.made.embedder)
-        cube = self._relabelled(tx, actor, record, change.header)
+        cube = self._relabelled(tx, actor, record, change)
         number = cube.version + 1
         cube = replace(cube, version=number, expires=end_of(change.header))
         payload = dump_payload(change.content)
@@ -213,17 +218,24 @@ class Updater:
         )
         return self._gate.shown(tx, actor, written)
 
-    def _relabelled(self, tx: Transaction, actor: Actor, record: Record, header: Header) -> CubeRow:
-        """Give the memory the label of its new header; a wider one needs SHARE, and full sight."""
-        row = record.cube
+    def _relabelled(self, tx: Transaction, actor: Actor, record: Record, change: Change) -> CubeRow:
+        """Give the memory the label of its new header; a wider one needs SHARE, and full sight.
+
+        That a new content has no sensitive part opens nothing: earlier versions keep their levels.
+        But what was derived from an earlier one may hold its part, so the label keeps the level.
+        """
+        row, header = record.cube, change.header
         before = self._labeller.own(tx, row)
         space = self._gate.space_of(tx, record.cube)
         author_id = self._gate.registry.ensure_principal(tx, actor.principal)
         sources = self._labeller.sources(tx, author_id, origin_of(header))
         after = own_atom(space, header, sources | set(before.sources), cube=before.cube)
+        if not change.opens:
+            top = max(after.top, before.top)
+            after = replace(after, top=top if top > after.sensitivity else 0)
         if after == before:
             return row
-        if not is_at_least_as_narrow(Label.of([after]), Label.of([before])):
+        if change.opens or not is_at_least_as_narrow(Label.of([after]), Label.of([before])):
             self._gate.require(tx, actor, Action.SHARE, space, cube=row.id)
             self._require_full_sight(tx, actor, row, space, before)
         return self._labeller.relabel(tx, row, after)
@@ -238,6 +250,10 @@ class Updater:
                 "ask somebody who is cleared for all of it"
             )
             raise Refusal(error, "denied", row.id, "clearance")
+
+
+def _lowers(before: Mapping[str, Sensitivity], after: Mapping[str, Sensitivity]) -> bool:
+    return any(level > after.get(path, Sensitivity.PUBLIC) for path, level in before.items())
 
 
 def _header(record: Record) -> Header:

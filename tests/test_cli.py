@@ -954,11 +954,12 @@ def test_the_command_line_and_the_library_share_a_vault(shell: Shell) -> None:
 
 
 def test_oversight_from_the_command_line(shell: Shell) -> None:
-    added = shell.json("add", "poisoned advice", "--space", "acme", who="user:owner")
+    shell.json("grant", "user:alice", "read,write", "--on", "acme", who="user:owner")
+    added = shell.json("add", "poisoned advice", "--space", "acme")
     cube_id = added["meta"]["id"]
     grant = shell.json("grant", "user:bob", "read", "--on", "acme", who="user:owner")
     listed = shell.json("grants", "--on", "acme", who="user:owner")
-    assert [each["id"] for each in listed] == [grant["id"]]
+    assert grant["id"] in [each["id"] for each in listed]
     assert grant["id"] in shell.done("grants", who="user:owner")
     assert shell.done("explain", "user:bob", "read", cube_id, who="user:owner") == (
         f"user:bob may read {cube_id}.\n  allowed by: {grant['id']}\n"
@@ -966,12 +967,12 @@ def test_oversight_from_the_command_line(shell: Shell) -> None:
     denied = shell("explain", "user:bob", "write", "acme", who="user:owner")
     assert denied.exit_code == 1
     assert "missing: user:bob may not write acme" in denied.stdout
-    made = shell.json("quarantine", "user:owner", "--reason", "poison", who="user:owner")
+    made = shell.json("quarantine", "user:alice", "--reason", "poison", who="user:owner")
     assert shell.texts(who="user:bob") == set()
     assert made["id"] in shell.refused("release", made["id"], who="user:bob")
     assert shell.done("release", made["id"], who="user:owner") == f"Released {made['id']}.\n"
     assert shell.texts(who="user:bob") == {"poisoned advice"}
-    shell.done("trust", "user:owner", "low", who="user:owner")
+    shell.done("trust", "user:alice", "low", who="user:owner")
     assert "trust low, signature valid" in shell.done("provenance", cube_id, who="user:bob")
     held = shell.json("hold", cube_id, "--until", "7d", who="user:owner")
     assert held["id"] in shell.refused("forget", cube_id, "--yes", who="user:owner")

@@ -333,9 +333,9 @@ def test_what_a_held_memory_was_derived_from_cannot_be_forgotten_either(
     owner: Session, alice: Session
 ) -> None:
     owner.grant("user:alice", ["read", "write"], on="acme")
-    source = alice.add("a source")
-    derived = alice.add("a summary", space="acme", parents=(source.id,))
-    made = owner.governance.hold("acme")
+    source = alice.add("a source", space="acme")
+    derived = alice.add("a summary", space="acme/held", parents=(source.id,))
+    made = owner.governance.hold("acme/held")
     with pytest.raises(DeniedError, match="derived from it is under a retention hold") as told:
         alice.forget(source.id)
     assert derived.id not in str(told.value)

@@ -7,6 +7,7 @@ documents, so that what one framework wrote is whole in another. Stored content 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Annotated, Literal
 
@@ -171,6 +172,17 @@ def to_json_value(content: Content) -> JsonValue:
         dumped: JsonValue = content.model_dump(mode="json")
         return dumped
     return content
+
+
+def payload_text(content: Content) -> str:
+    """Return plaintext content as the JSON text that is stored and hashed."""
+    payload = {"type": "explicit", "format": format_of(content), "content": to_json_value(content)}
+    return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def content_digest(content: Content) -> str:
+    """Return the SHA-256 of a content's stored form, as 64 hex digits."""
+    return hashlib.sha256(payload_text(content).encode("utf-8")).hexdigest()
 
 
 def first_problem(error: ValidationError) -> str:

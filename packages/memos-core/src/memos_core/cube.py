@@ -198,7 +198,8 @@ class Header(BaseModel):
     """The metadata of a memory: descriptive, governing and behavioural.
 
     `redacted` is set where the caller sees the memory only in part, `trust` is the least trust of
-    all that it came from; both are told at each read and never stored.
+    all that it came from, `author` is who wrote this version; they are told at each read and never
+    stored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
@@ -228,6 +229,7 @@ class Header(BaseModel):
     # governing
     space: str | None = None
     owner: str | None = None
+    author: str | None = None
     access: tuple[str, ...] = ()
     sensitivity: Level | None = None
     field_sensitivity: Mapping[str, Level] = Field(default_factory=dict)

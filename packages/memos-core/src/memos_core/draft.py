@@ -170,6 +170,11 @@ class Draft:
                 raise InvalidInputError(f"{name} is a {names}, not {getattr(self, name)!r}")
         if isinstance(self.source, str):
             check_name(self.source, "source", MAX_KEY)
+        if isinstance(self.source, Source):
+            check_name(self.source.origin, "source.origin", MAX_KEY)
+            for name in ("uri", "message_id"):
+                if (given := getattr(self.source, name)) is not None:
+                    check_name(given, f"source.{name}", MAX_REASON)
         if len(self.parents) > MAX_PARENTS:
             raise InvalidInputError(f"a memory has at most {MAX_PARENTS} parents")
         for parent in self.parents:

@@ -307,7 +307,7 @@ def _wire(
     labeller = Labeller(registry)
     grants = Grants(vault, registry)
     quotas, retention = Quotas(registry), Retention(gate)
-    updater = Updater(gate, preparer, labeller, quotas, settings)
+    updater = Updater(gate, preparer, labeller, quotas, retention, settings)
     forgetter = Forgetter(gate, retention, quotas)
     indexer = PlaintextIndexer(analyzer)
     follower = Follower(indexer.describe, RealmPage, PageCache(settings.page_budget_bytes))

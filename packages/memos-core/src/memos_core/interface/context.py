@@ -39,7 +39,7 @@ class ContextItem:
 
     Args:
         id: The memory's id.
-        by: The principal that recorded it; the vault vouches for this.
+        by: The principal that wrote it as it stands; the vault vouches for this.
         speaker: Who is said to have said it; whoever recorded it claims this.
         source: What brought it, or `-`; whoever recorded it claims this.
         trust: The least trust of all that it came from: `low`, `normal` or `high`.
@@ -197,7 +197,7 @@ def item_of(hit: Hit) -> ContextItem:
     source = meta.source.origin if isinstance(meta.source, Source) else meta.source
     return ContextItem(
         id=hit.id,
-        by=_word(meta.owner or "unknown"),
+        by=_word(meta.author or meta.owner or "unknown"),
         speaker=_word(meta.speaker or "-"),
         source=_word(source or "-"),
         trust=_word("unknown" if meta.trust is None else meta.trust.name.lower()),

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from memos_core.clock import from_micros, to_micros
-from memos_core.content import Content, format_of, revive, text_of, to_json_value
+from memos_core.content import Content, payload_text, revive, text_of
 from memos_core.cube import Header, Kind, Mark, Sensitivity
 from memos_core.draft import Draft
 from memos_core.errors import InvalidInputError
@@ -144,7 +144,7 @@ def _captions(metadata: Mapping[str, Any]) -> list[str]:
 
 _TOLD: Final = (
     *("id", "version", "updated", "state", "usage", "last_used", "content_hash"),
-    *("redacted", "trust"),
+    *("redacted", "trust", "author"),
 )
 
 
@@ -157,19 +157,13 @@ def dump_header(header: Header) -> str:
     )
 
 
-def dump_payload(content: Content) -> str:
-    """Return plaintext content as the JSON text that is stored and hashed."""
-    payload = {"type": "explicit", "format": format_of(content), "content": to_json_value(content)}
-    return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
 def check_size(content: Content, max_bytes: int) -> None:
     """Refuse content over the stated limit.
 
     Raises:
         InvalidInputError: Its stored form is longer than `max_bytes`.
     """
-    size = len(dump_payload(content).encode("utf-8"))
+    size = len(payload_text(content).encode("utf-8"))
     if size > max_bytes:
         raise InvalidInputError(
             f"the content has {size:,} bytes, the limit is {max_bytes:,}: "

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import Final
+
+from sqlalchemy import select
 
 from memos_core.errors import ConflictError
+from memos_core.infrastructure.ledger.event import Event
+from memos_core.infrastructure.ledger.reading import since_heads
+from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction, Vault
+
+READS: Final = frozenset(
+    f"memos.{verb}" for verb in ("get", "history", "provenance", "explain", "grants")
+)
+"""The ledger's names of the verbs of a chain that change nothing."""
 
 
 class _UndoneError(Exception):
@@ -24,6 +35,8 @@ class Chain:
         self._vault = vault
         self._stack = ExitStack()
         self._tx: Transaction | None = self._stack.enter_context(vault.effect())
+        heads = select(schema.chains.c.chain, schema.chains.c.seq)
+        self._heads = {row.chain: row.seq for row in self._tx.connection.execute(heads)}
         self._why = ""
         self.afterwards: list[Callable[[], object]] = []
         """What to do once it has committed."""
@@ -40,16 +53,35 @@ class Chain:
             )
         return self._vault.again(self._tx)
 
-    def undo(self, why: BaseException) -> None:
-        """Roll everything back, at once."""
+    def undo(self, why: BaseException) -> dict[str, list[Event]]:
+        """Roll everything back, at once.
+
+        Returns:
+            What the ledger is to be told of it, by the names of the principals.
+        """
         if self._tx is None:
-            return
+            return {}
+        told = self._told(self._tx)
         self._tx, self._why = None, str(why)
-        undone = _UndoneError()
-        try:
-            self._stack.__exit__(_UndoneError, undone, None)
-        except _UndoneError:
-            return
+        with suppress(_UndoneError):
+            self._stack.__exit__(_UndoneError, _UndoneError(), None)
+        return told
+
+    def _told(self, tx: Transaction) -> dict[str, list[Event]]:
+        principals = schema.principals
+        names = {row.id: row.name for row in tx.connection.execute(select(principals))}
+        told: dict[str, list[Event]] = {}
+        for each in since_heads(tx, self._heads):
+            event = Event(
+                each.type,
+                each.principal_id,
+                "allowed" if each.type in READS else "undone",
+                each.purpose,
+                each.subject,
+                each.data,
+            )
+            told.setdefault(names[each.principal_id], []).append(event)
+        return told
 
     def commit(self) -> None:
         """Commit, and do what is to be done afterwards.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from memos_core.draft import Key
 from memos_core.infrastructure.governance.actor import Actor
@@ -16,11 +17,13 @@ from memos_core.infrastructure.governance.decision import (
     decide_space,
 )
 from memos_core.infrastructure.governance.grants import Grant, GrantId, Grants
+from memos_core.infrastructure.governance.labels import Atom
 from memos_core.infrastructure.governance.names import check_principal, check_purpose, check_space
 from memos_core.infrastructure.vault.records import fetch
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import EVERYWHERE, Gate, Ref, check_ref, is_cube_id
 
+_NOT_YOURS: Final = "a condition of a source that you do not govern"
 Asked = str | Action | Iterable[str | Action]
 """One action or several, by name or as they are."""
 
@@ -83,7 +86,8 @@ class Explainer:
                 decisions = [
                     decide_space(rights, each, space, purpose=meant, now=tx.now) for each in wanted
                 ]
-                subject = self._gate.space_id(tx, space)
+                known = self._gate.registry.find_space(tx, space) if space else None
+                subject = None if known is None else known.id  # a question makes no space
             else:
                 subject, decisions = self._about_memory(tx, actor, rights, wanted, on, meant)
             self._gate.note(tx, actor, "memos.explain", subject=subject)
@@ -112,11 +116,28 @@ class Explainer:
             if each is not Action.GOVERN:  # what is written, derived or shared is read first
                 asked = Action.READ if each is Action.WRITE else each
                 for atom in label.atoms:
+                    own = rights.principal == actor.principal
+                    known = own or self._answers_for(tx, actor, atom)
                     decisions += [
-                        decide_atom(rights, needed, atom, purpose=purpose, now=tx.now)
+                        decision if known else replace(decision, reason=_NOT_YOURS)
                         for needed in dict.fromkeys((Action.READ, asked))
+                        for decision in [
+                            decide_atom(rights, needed, atom, purpose=purpose, now=tx.now)
+                        ]
                     ]
         return cube.id, decisions
+
+    def _answers_for(self, tx: Transaction, actor: Actor, atom: Atom) -> bool:
+        """Tell whether the actor governs where a source lies: only then are its reasons told."""
+        rights = self._gate.access(tx, actor).rights
+        return decide_space(
+            rights,
+            Action.GOVERN,
+            atom.space,
+            cube=atom.cube,
+            purpose=actor.purpose,
+            now=tx.now,
+        ).allowed
 
     def grants(self, actor: Actor, on: str | None) -> list[Grant]:
         """List the standing grants that one was given, or that stand on what one governs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Final
 
 from pydantic import JsonValue
@@ -92,18 +93,18 @@ class Gate:
         """
         chain = self._chain.get()
         if chain is not None:
-            with self._refusals(actor, verb), _link(chain) as tx:
+            with self.refusals(actor, verb), self._link(chain) as tx:
                 yield tx
             return
-        with self._refusals(actor, verb), self.vault.effect(durable=durable) as tx:
+        with self.refusals(actor, verb), self.vault.effect(durable=durable) as tx:
             yield tx
 
     @contextmanager
     def snapshot(self, actor: Actor, verb: str) -> Iterator[Transaction]:
         """Open a snapshot to decide in; a refusal is recorded before it is raised."""
         chain = self._chain.get()
-        seen = self.vault.read() if chain is None else _link(chain)
-        with self._refusals(actor, verb), seen as tx:
+        seen = self.vault.read() if chain is None else self._link(chain)
+        with self.refusals(actor, verb), seen as tx:
             yield tx
 
     @contextmanager
@@ -120,11 +121,35 @@ class Gate:
         try:
             yield
         except BaseException as error:
-            chain.undo(error)
+            self._undo(chain, error)
             raise
         finally:
             self._chain.reset(token)
         chain.commit()
+
+    @contextmanager
+    def _link(self, chain: Chain) -> Iterator[Transaction]:
+        """Run one operation of a chain; where it is refused or fails, all of it is undone."""
+        tx = chain.step()
+        try:
+            yield tx
+        except BaseException as error:
+            self._undo(chain, error)
+            raise
+
+    def _undo(self, chain: Chain, why: BaseException) -> None:
+        """Undo a chain, and tell what was done in it all the same.
+
+        Its reads were answered and stay reads; its effects, whose answers showed memories too, are
+        told as undone.
+        """
+        told = chain.undo(why)
+        if not told:
+            return
+        with self.vault.effect() as tx:
+            for principal, events in told.items():
+                principal_id = self.registry.ensure_principal(tx, principal)
+                self.ledger.append(tx, [replace(e, principal_id=principal_id) for e in events])
 
     def refuse_in_pipeline(self, verb: str) -> None:
         """Refuse what would show, or keep, a state that may never be committed.
@@ -149,10 +174,14 @@ class Gate:
         return () if emptied else ("the write-ahead log: a reader still needs it",)
 
     @contextmanager
-    def _refusals(self, actor: Actor, verb: str) -> Iterator[None]:
+    def refusals(self, actor: Actor, verb: str) -> Iterator[None]:
+        """Record a refusal within the block, in a transaction of its own, before it is raised."""
         try:
             yield
         except Refusal as refusal:
+            chain = self._chain.get()
+            if chain is not None:
+                self._undo(chain, refusal)
             with self.vault.effect() as tx:
                 missing: dict[str, JsonValue] = (
                     {"missing": refusal.missing} if refusal.missing else {}
@@ -314,8 +343,11 @@ class Gate:
         if record.version.version != record.cube.version:
             cube = self._with_present_levels(tx, cube)
         cube = shown(cube, access.rights.clearance_in(self.space_of(tx, record.cube)))
-        trusted = {"trust": access.rights.trust_of(label)}
-        return cube.model_copy(update={"meta": cube.meta.model_copy(update=trusted)})
+        told = {
+            "trust": access.rights.trust_of(label),
+            "author": self.registry.principal_name(tx, record.version.author_id),
+        }
+        return cube.model_copy(update={"meta": cube.meta.model_copy(update=told)})
 
     def _with_present_levels(self, tx: Transaction, cube: MemCube) -> MemCube:
         """Hold an earlier version to the levels that its fields have today, too."""
@@ -343,17 +375,6 @@ class Gate:
         shown = f"key {ref.name!r}" if isinstance(ref, Key) else repr(ref)
         error = NotFoundError(f"no memory {shown} that you may read")
         return Refusal(error, "not_found", cube_id)
-
-
-@contextmanager
-def _link(chain: Chain) -> Iterator[Transaction]:
-    """Run one operation of a chain; where it is refused or fails, all of the chain is undone."""
-    tx = chain.step()
-    try:
-        yield tx
-    except BaseException as error:
-        chain.undo(error)
-        raise
 
 
 def is_cube_id(ref: str) -> bool:

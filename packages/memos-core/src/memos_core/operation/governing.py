@@ -168,11 +168,15 @@ class Governing:
         verb = "memos.group.join" if join else "memos.group.leave"
         with self._gate.effect(actor, verb) as tx:
             self._gate.require(tx, actor, Action.GOVERN, ROOT)
-            change = self._grants.join if join else self._grants.leave
-            change(tx, group, member)
+            taken: list[GrantId] = []
+            if join:
+                self._grants.join(tx, group, member)
+            else:
+                taken = self._grants.leave(tx, group, member)
             subject = self._gate.registry.ensure_principal(tx, group)
             who = self._gate.registry.ensure_principal(tx, member)
-            self._gate.note(tx, actor, verb, subject=subject, data={"member": who})
+            data: dict[str, JsonValue] = {"member": who} | ({"with": [*taken]} if taken else {})
+            self._gate.note(tx, actor, verb, subject=subject, data=data)
 
     def set_clearance(self, actor: Actor, principal: str, level: Sensitivity) -> None:
         """Set how sensitive a memory somebody may read in shared spaces."""

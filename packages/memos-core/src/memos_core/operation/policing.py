@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from memos_core.cube import Trust
 from memos_core.draft import MAX_KEY, check_name, check_reason
-from memos_core.errors import InvalidInputError, NotFoundError
+from memos_core.errors import DeniedError, InvalidInputError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ROOT, Action
 from memos_core.infrastructure.governance.names import check_space, is_principal
@@ -70,6 +70,9 @@ class Policing:
                 self._gate.require(tx, actor, Action.GOVERN, row["space"])
             except Refusal:  # whoever may not govern it learns nothing of it
                 raise self._no_quarantine(quarantine_id) from None
+            if row["source_id"] == self._gate.registry.find_principal(tx, actor.principal):
+                error = DeniedError("nobody releases himself: ask somebody else who governs there")
+                raise Refusal(error, "denied", quarantine_id, "another governor")
             self._sources.release(tx, quarantine_id)
             self._gate.note(tx, actor, "memos.release", subject=quarantine_id)
 

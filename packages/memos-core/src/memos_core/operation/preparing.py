@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from memos_core.content import Content
-from memos_core.cube import Mark, Sensitivity
+from memos_core.cube import Mark, MemCube, Sensitivity
 from memos_core.infrastructure.governance.detection.detector import Detector
-from memos_core.infrastructure.governance.redaction import find_marks
+from memos_core.infrastructure.governance.redaction import carried_marks, find_marks
 from memos_core.infrastructure.index.entry import FloatArray
 from memos_core.memory.plaintext import embedding_text, indexed_view
 from memos_core.models.embedder import Embedder
@@ -26,6 +26,8 @@ class Raw:
     metadata: Mapping[str, JsonValue]
     fields: Mapping[str, Sensitivity]
     sensitivity: Sensitivity
+    before: MemCube | None = None
+    """The version before, whose marks stay on what stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,16 @@ class Preparer:
         self._detector = detector
         self._levels = levels
 
+    def _marks(self, raw: Raw) -> tuple[Mark, ...]:
+        fresh = find_marks(raw.content, raw.metadata, self._detector, self._levels)
+        if raw.before is None:
+            return fresh
+        old = (raw.before.content, raw.before.meta.metadata)
+        return carried_marks(raw.before.meta.marks, old, fresh, (raw.content, raw.metadata))
+
     def prepare(self, embedder: Embedder, contents: Sequence[Raw]) -> list[Prepared]:
         """Mark and embed contents, in order."""
-        marks = [
-            find_marks(each.content, each.metadata, self._detector, self._levels)
-            for each in contents
-        ]
+        marks = [self._marks(each) for each in contents]
         texts = [
             embedding_text(
                 *indexed_view(each.content, each.metadata, found, each.fields, each.sensitivity)

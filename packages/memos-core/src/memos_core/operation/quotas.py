@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import LargeBinary, cast, func, insert, or_, select, update
+from sqlalchemy import LargeBinary, case, cast, func, insert, or_, select, update
 
 from memos_core.errors import FullError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
@@ -30,8 +30,8 @@ class Quota:
     """A limit, and what is used of it.
 
     Args:
-        subject: A principal, for what it owns wherever that lies, and reads; or a shared space, for
-            what it and all under it hold.
+        subject: A principal, for what it writes wherever that lies, and reads; or a shared
+            space, for what it and all under it hold.
         max_cubes: The most memories; None is without limit, here and below.
         max_bytes: The most bytes of headers and contents, all versions together.
         max_reads_per_day: The most reads within 24 hours; for principals.
@@ -49,9 +49,9 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a change adds to, or takes from, a space and the principal who owns the memory."""
+    """What a change adds to, or takes from, a space and the principal who wrote it."""
 
-    owner: str
+    author: str
     space: str
     cubes: int
     bytes: int
@@ -61,10 +61,10 @@ class Charge:
         return replace(self, cubes=-self.cubes, bytes=-self.bytes)
 
 
-def charge_of(version: VersionRow, owner: str, space: str, *, cubes: int) -> Charge:
+def charge_of(version: VersionRow, author: str, space: str, *, cubes: int) -> Charge:
     """Return what one new version costs."""
     size = len(version.header.encode("utf-8")) + len(version.payload.encode("utf-8"))
-    return Charge(owner, space, cubes, size)
+    return Charge(author, space, cubes, size)
 
 
 class Quotas:
@@ -88,8 +88,15 @@ class Quotas:
             tx.connection.execute(insert(table), row)
         return quota
 
-    def charge(self, tx: Transaction, charges: Iterable[Charge]) -> None:
+    def charge(
+        self, tx: Transaction, charges: Iterable[Charge], actor: Actor | None = None
+    ) -> None:
         """Add to, or take from, what limited subjects use.
+
+        Args:
+            tx: The effect.
+            charges: What changes.
+            actor: Who acts; his own use is told to him, that of others is not.
 
         Raises:
             Refusal: A limit would be exceeded; nothing of the effect is kept.
@@ -100,11 +107,13 @@ class Quotas:
         sums: dict[str, tuple[int, int]] = {}
         for each in charges:
             spaces = {path for path in ancestors(each.space) if not is_principal(path)}
-            for subject in {each.owner, *spaces} & limited:
+            for subject in {each.author, *spaces} & limited:
                 cubes, size = sums.get(subject, (0, 0))
                 sums[subject] = (cubes + each.cubes, size + each.bytes)
         for subject in sorted(sums):
-            self._apply(tx, subject, *sums[subject])
+            self._apply(
+                tx, subject, *sums[subject], told=actor is not None and actor.principal == subject
+            )
 
     def check_reads(self, tx: Transaction, actor: Actor) -> None:
         """Refuse a read beyond the principal's quota.
@@ -139,7 +148,7 @@ class Quotas:
             )
             raise Refusal(error, "denied", None, "quota")
 
-    def _apply(self, tx: Transaction, subject: str, cubes: int, size: int) -> None:
+    def _apply(self, tx: Transaction, subject: str, cubes: int, size: int, *, told: bool) -> None:
         table = schema.quotas
         row = tx.connection.execute(
             update(table)
@@ -153,25 +162,26 @@ class Quotas:
         ):
             if grows and limit is not None and used > limit:
                 error = FullError(
-                    f"the quota of {subject} is {limit:,} {what}, and this would make {used:,}: "
-                    "forget something, or ask whoever governs the vault for a larger one"
+                    f"the quota of {subject} is {limit:,} {what}, and this would "
+                    + (f"make {used:,}" if told else "exceed it")
+                    + ": forget something, or ask whoever governs the vault for a larger one"
                 )
                 raise Refusal(error, "denied", None, "quota")
 
     def _used(self, tx: Transaction, subject: str) -> tuple[int, int]:
-        cubes, spaces = schema.cubes, schema.spaces
+        cubes, spaces, versions = schema.cubes, schema.spaces, schema.versions
         if is_principal(subject):
-            chosen: Any = cubes.c.owner_id == self._registry.find_principal(tx, subject)
+            chosen: Any = versions.c.author_id == self._registry.find_principal(tx, subject)
         else:
             below = spaces.c.path.startswith(f"{subject}/", autoescape=True)
             within_it = select(spaces.c.id).where(or_(spaces.c.path == subject, below))
             chosen = cubes.c.space_id.in_(within_it)
-        count = tx.connection.scalar(select(func.count()).select_from(cubes).where(chosen)) or 0
-        return count, sum(each.bytes for each in charges_of(tx, self._registry, chosen))
+        used = charges_of(tx, self._registry, chosen)
+        return sum(each.cubes for each in used), sum(each.bytes for each in used)
 
 
 def charges_of(tx: Transaction, registry: Registry, chosen: Any) -> list[Charge]:
-    """Sum up what memories hold, by owner and space.
+    """Sum up what memories hold, by author and space; who wrote the first version has the memory.
 
     Args:
         tx: The transaction.
@@ -181,17 +191,18 @@ def charges_of(tx: Transaction, registry: Registry, chosen: Any) -> list[Charge]
     cubes, versions = schema.cubes, schema.versions
     header, payload = cast(versions.c.header, LargeBinary), cast(versions.c.payload, LargeBinary)
     size = func.sum(func.length(header) + func.length(payload))  # of bytes, not of characters
+    first = func.sum(case((versions.c.version == 1, 1), else_=0))
     query = (
-        select(cubes.c.owner_id, cubes.c.space_id, func.count(cubes.c.id.distinct()), size)
+        select(versions.c.author_id, cubes.c.space_id, first, size)
         .join_from(cubes, versions, versions.c.cube_id == cubes.c.id)
         .where(chosen)
-        .group_by(cubes.c.owner_id, cubes.c.space_id)
+        .group_by(versions.c.author_id, cubes.c.space_id)
     )
     rows = tx.connection.execute(query).all()
-    owners = registry.principal_names(tx, [row.owner_id for row in rows])
+    authors = registry.principal_names(tx, [row.author_id for row in rows])
     return [
         Charge(
-            owners.get(row.owner_id, row.owner_id),
+            authors.get(row.author_id, row.author_id),
             registry.space_path(tx, row.space_id),
             row[2],
             row[3] or 0,

@@ -109,19 +109,39 @@ class Retention:
         standing = self._standing(tx)
         if not standing:
             return
-        for found in fetch(tx, [*named, *derived]).values():
-            space = self._gate.space_of(tx, found.cube)
+        places = {
+            found.cube.id: self._gate.space_of(tx, found.cube)
+            for found in fetch(tx, [*named, *derived]).values()
+        }
+        for cube_id, space in places.items():
             for row in standing:
-                if _covers(row, found.cube.id, space):
-                    raise _refusal(found.cube.id, row, is_named=found.cube.id in named)
+                if not _covers(row, cube_id, space):
+                    continue
+                if cube_id in named:
+                    raise _refusal(cube_id, row, is_named=True)
+                if all(self._governs(tx, row, each, places[each]) for each in named):
+                    raise _refusal(cube_id, row, is_named=False)
+
+    def _governs(self, tx: Transaction, row: Mapping[str, Any], cube: str, space: str) -> bool:
+        """Tell whether whoever set a hold governs a memory too.
+
+        Otherwise anybody could keep others' memories from being forgotten, by deriving something
+        from them and holding that.
+        """
+        names = self._gate.registry.principal_names(tx, [row["set_by"]])
+        if row["set_by"] not in names:
+            return False
+        rights = self._gate.registry.rights(tx, names[row["set_by"]])
+        return rights.governs(space, cube, tx.now)
 
     def _standing(self, tx: Transaction) -> list[Mapping[str, Any]]:
         """List the holds that stand; a damaged one is taken at its strictest."""
         found: list[Mapping[str, Any]] = []
-        for row in tx.connection.execute(select(schema.holds)):
+        table = schema.holds
+        for row in tx.connection.execute(select(table).where(table.c.lifted.is_(None))):
             values = dict(row._mapping)
             whole = _seal(values) == row.seal
-            over = row.lifted is not None or (row.until is not None and row.until <= tx.now)
+            over = row.until is not None and row.until <= tx.now
             if not (whole and over):
                 found.append(values)
         return found

@@ -6,11 +6,11 @@ import hashlib
 
 import rfc8785
 
+from memos_core.content import content_digest
 from memos_core.cube import Header, MemCube, PlaintextPayload
 from memos_core.errors import IntegrityError
 from memos_core.infrastructure.ledger.keys import Keyring
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.memory.plaintext import dump_payload
 from memos_core.operation.lifecycle.labelling import origin_of
 
 
@@ -25,7 +25,7 @@ class Signer:
         self._keyring = keyring
 
     def sign(
-        self, tx: Transaction, header: Header, cube_id: str, version: int, payload: str
+        self, tx: Transaction, header: Header, cube_id: str, version: int, payload: str, *, by: str
     ) -> Header:
         """Return the header with a signature over origin and content.
 
@@ -38,7 +38,9 @@ class Signer:
             cube_id: The memory's id.
             version: The version's number.
             payload: The payload as it is stored.
+            by: Who writes this version.
         """
+        header = header.model_copy(update={"author": by})
         content_hash = hashlib.sha256(payload.encode("utf-8")).hexdigest()
         text = _statement(tx.vault_id, header, cube_id, version, content_hash)
         try:
@@ -56,8 +58,7 @@ class Signer:
         """
         if not isinstance(cube.payload, PlaintextPayload) or cube.meta.signature is None:
             return False
-        payload = dump_payload(cube.payload.content)
-        content_hash = hashlib.sha256(payload.encode("utf-8")).hexdigest()
+        content_hash = content_digest(cube.payload.content)
         text = _statement(tx.vault_id, cube.meta, cube.id, cube.version, content_hash)
         return self._keyring.verify(tx, text, cube.meta.signature)
 
@@ -67,6 +68,7 @@ def _statement(
 ) -> bytes:
     return rfc8785.dumps(
         {
+            "author": header.author,
             "content": content_hash,
             "memory": cube_id,
             "origin": origin_of(header),

@@ -147,6 +147,16 @@ class Rights:
         found += self._by_cube.get(cube, ()) if cube else ()
         return (each for each in found if each.holds(action, purpose, now))
 
+    def governs(self, space: str, cube: str, now: int) -> bool:
+        """Tell whether this principal governs a memory, for whatever purpose."""
+        owned = within(space, self.principal)
+        held = (each for each in self.permissions if Action.GOVERN in each.actions)
+        return owned or any(
+            (each.until is None or now < each.until)
+            and (each.cube == cube if each.cube is not None else _reaches(each.space, space))
+            for each in held
+        )
+
     def has_single(self, cube: str) -> bool:
         """Tell whether some permission is about this one memory."""
         return cube in self._by_cube
@@ -186,6 +196,12 @@ class Rights:
         """Find when the next permission ends; what was compiled is stale from then on."""
         ends = [p.until for p in self.permissions if p.until is not None and p.until > now]
         return min(ends, default=None)
+
+
+def _reaches(subtree: str | None, space: str) -> bool:
+    if subtree == ROOT:
+        return not is_personal(space)
+    return subtree is not None and within(space, subtree)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,8 +164,12 @@ class Grants:
             tx.connection.execute(insert(table), row)
         self._vault.move_epoch(tx)
 
-    def leave(self, tx: Transaction, group: str, member: str) -> None:
-        """Take a principal or a group out of a group."""
+    def leave(self, tx: Transaction, group: str, member: str) -> list[GrantId]:
+        """Take a principal or a group out of a group, with what was given by virtue of it.
+
+        Returns:
+            The grants that were revoked: those whose giver has no part any more in their basis.
+        """
         table = schema.members
         tx.connection.execute(
             table.delete().where(
@@ -174,3 +178,23 @@ class Grants:
             )
         )
         self._vault.move_epoch(tx)
+        taken: list[GrantId] = []
+        while groundless := self._groundless(tx):
+            for each in groundless:
+                taken += self.take(tx, each)
+        return taken
+
+    def _groundless(self, tx: Transaction) -> list[GrantId]:
+        """Name the standing grants whose giver is neither who was given their basis, nor in it."""
+        given, basis = schema.grants.alias("given"), schema.grants.alias("basis")
+        query = (
+            select(given.c.id, given.c.granted_by, basis.c.grantee_id)
+            .join_from(given, basis, given.c.basis == basis.c.id)
+            .where(given.c.revoked.is_(None))
+            .order_by(given.c.created, given.c.id)
+        )
+        return [
+            row.id
+            for row in tx.connection.execute(query)
+            if not self._registry.is_member(tx, row.granted_by, row.grantee_id)
+        ]

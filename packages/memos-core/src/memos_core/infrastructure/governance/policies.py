@@ -26,12 +26,10 @@ def read_policies(
     """
     where: dict[str, frozenset[str]] = {}
     table = schema.quarantines
-    # The released ones are read too: a flipped bit must not end a quarantine unseen.
-    for row in tx.connection.execute(select(table)):
+    for row in tx.connection.execute(select(table).where(table.c.released.is_(None))):
         if quarantine_seal(dict(row._mapping)) != row.seal:
             raise DamagedError(f"quarantine {row.id} is damaged on disk: run `memos doctor`")
-        if row.released is None:
-            where[row.source_id] = where.get(row.source_id, frozenset()) | {row.space}
+        where[row.source_id] = where.get(row.source_id, frozenset()) | {row.space}
     trusts: dict[str, Trust] = {}
     for row in tx.connection.execute(select(schema.trusts)):
         if trust_seal(row.source_id, row.level) != row.seal:

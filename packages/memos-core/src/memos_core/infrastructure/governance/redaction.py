@@ -17,13 +17,22 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from memos_core.content import Content, Message, format_of, revive, to_json_value
+from memos_core.content import (
+    Content,
+    Message,
+    content_digest,
+    format_of,
+    revive,
+    to_json_value,
+)
 from memos_core.cube import Mark, MemCube, PlaintextPayload, Sensitivity
 from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.governance.detection.detector import Detector
 
 CAPTIONS: Final = ("title", "caption", "description", "summary", "alt")
 """Metadata that describes the content in words: it is searched, and looked at by detectors."""
+MAX_MARKS: Final = 500
+"""The most marks in one text, and in one memory: beyond, whole texts are marked."""
 _GONE: Final = object()
 _LONG_NUMBER: Final = 10**8
 
@@ -64,14 +73,76 @@ def find_marks(
     """
     if not levels:
         return ()
-    found = []
-    for path, text in (*_texts(content), *_captions(metadata)):
-        for span in detector.find(text):
-            if span.type in levels:
-                level = levels[span.type]
-                mark = Mark(path=path, start=span.start, end=span.end, type=span.type, level=level)
-                found.append(mark)
+    found: list[Mark] = []
+    for path, text, lead in (*_texts(content), *_captions(metadata)):
+        spans = [
+            (max(span.start - len(lead), 0), span.end - len(lead), span.type)
+            for span in detector.find(lead + text)
+            if span.type in levels and span.end > len(lead)
+        ]
+        if len(spans) > MAX_MARKS or (spans and len(found) >= MAX_MARKS):
+            top = max(spans, key=lambda span: levels[span[2]])
+            spans = [(0, len(text), top[2])]
+        found += [
+            Mark(path=path, start=start, end=end, type=kind, level=levels[kind])
+            for start, end, kind in spans
+        ]
     return tuple(found)
+
+
+def carried_marks(
+    before: Sequence[Mark],
+    old: tuple[Content, Mapping[str, JsonValue]],
+    fresh: Sequence[Mark],
+    new: tuple[Content, Mapping[str, JsonValue]],
+) -> tuple[Mark, ...]:
+    """Add to the marks of a changed memory those of what stayed as it was.
+
+    Another detector, or none, may look at the new version: what was marked once stays marked for
+    as long as it is there.
+
+    Args:
+        before: The marks of the version before.
+        old: Its content and metadata.
+        fresh: The marks that were found in the new version.
+        new: Its content and metadata.
+    """
+    if not before:
+        return tuple(fresh)
+    was, now = _by_path(old), _by_path(new)
+    kept = [
+        mark
+        for mark in before
+        if mark.path in now
+        and now[mark.path][mark.start : mark.end] == was.get(mark.path, "")[mark.start : mark.end]
+    ]
+    return tuple(dict.fromkeys([*fresh, *kept]))
+
+
+def _by_path(whole: tuple[Content, Mapping[str, JsonValue]]) -> dict[str, str]:
+    return {path: text for path, text, _lead in (*_texts(whole[0]), *_captions(whole[1]))}
+
+
+def opens_fields(
+    before: Mapping[str, Sensitivity],
+    after: Mapping[str, Sensitivity],
+    *,
+    content_stays: bool,
+    metadata_stays: bool,
+) -> bool:
+    """Tell whether the level of a field is lowered whose value may stay.
+
+    Args:
+        before: The levels of the version before.
+        after: Those of the new one.
+        content_stays: Whether the content, or a part of it, is kept.
+        metadata_stays: The same of the metadata.
+    """
+    return any(
+        level > after.get(path, Sensitivity.PUBLIC)
+        and (content_stays or (metadata_stays and path.startswith("metadata.")))
+        for path, level in before.items()
+    )
 
 
 def check_fields(
@@ -119,10 +190,15 @@ def visible(
     closed = {path: level for path, level in fields.items() if level > clearance}
     if not hidden and not closed:
         return content, dict(metadata)
-    view = _View(hidden, closed, clearance)
-    kept = view.of(dict(metadata), "/metadata", "metadata")
     form = format_of(content)
-    shown = view.of(to_json_value(content), "/content", "")
+    of_content = closed if form == "json" else {}  # only JSON has fields of the caller's own
+    shown = _View(hidden, of_content, clearance).of(to_json_value(content), "/content", "")
+    view = _View(hidden, closed, clearance)
+    parts = {
+        name: view.of(value, f"/metadata/{_escaped(name)}", f"metadata.{name}")
+        for name, value in metadata.items()
+    }
+    kept = {name: part for name, part in parts.items() if part is not _GONE}
     return revive(None if shown is _GONE else shown, form), kept
 
 
@@ -130,9 +206,13 @@ def shown(cube: MemCube, clearance: Sensitivity) -> MemCube:
     """Return a memory as a reader of this clearance sees it.
 
     What would tell of the hidden parts goes too: the hash and the signature of the whole, the
-    marks, and the names of fields that are not to be known of.
+    marks, and the names of fields that are not to be known of. Who is cleared for `public` only is
+    not told that there is more: he sees no signature of anything, and the hash of what he sees.
     """
     meta, payload = cube.meta, cube.payload
+    if clearance == Sensitivity.PUBLIC and meta.signature is not None:
+        meta = meta.model_copy(update={"signature": None})
+        cube = cube.model_copy(update={"meta": meta})
     if not isinstance(payload, PlaintextPayload) or not is_partial(cube, clearance):
         return cube
     content, metadata = visible(
@@ -147,12 +227,13 @@ def shown(cube: MemCube, clearance: Sensitivity) -> MemCube:
         for path, level in meta.field_sensitivity.items()
         if disclose(level, clearance) is not Disclosure.NOTHING
     }
+    told = clearance > Sensitivity.PUBLIC
     changes: dict[str, Any] = {
         "metadata": metadata,
         "field_sensitivity": known,
         "marks": (),
-        "redacted": True,
-        "content_hash": None,
+        "redacted": told,
+        "content_hash": None if told else content_digest(content),
         "signature": None,
     }
     return cube.model_copy(
@@ -227,7 +308,11 @@ class _View:
         return "" if nothing else f"[{mark.type}]"
 
 
-def _texts(content: Content) -> Iterator[tuple[str, str]]:
+Text = tuple[str, str, str]
+"""Where a text is, the text, and what leads it in: the name of its field says what it may be."""
+
+
+def _texts(content: Content) -> Iterator[Text]:
     """List the texts of a content; a message's ids, names and roles are not among them."""
     value: Any = to_json_value(content)
     if isinstance(content, Message):
@@ -240,23 +325,23 @@ def _texts(content: Content) -> Iterator[tuple[str, str]]:
         yield from _leaves(value, "/content")
 
 
-def _captions(metadata: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+def _captions(metadata: Mapping[str, JsonValue]) -> Iterator[Text]:
     for name in CAPTIONS:
         if isinstance(text := metadata.get(name), str):
-            yield f"/metadata/{name}", text
+            yield f"/metadata/{name}", text, ""
 
 
-def _leaves(value: JsonValue, pointer: str) -> Iterator[tuple[str, str]]:
+def _leaves(value: JsonValue, pointer: str, lead: str = "") -> Iterator[Text]:
     if isinstance(value, str):
-        yield pointer, value
+        yield pointer, value, lead
     elif isinstance(value, dict):
         for name, each in value.items():
-            yield from _leaves(each, f"{pointer}/{_escaped(name)}")
+            yield from _leaves(each, f"{pointer}/{_escaped(name)}", f"{name}: ")
     elif isinstance(value, list):
         for at, each in enumerate(value):
-            yield from _leaves(each, f"{pointer}/{at}")
+            yield from _leaves(each, f"{pointer}/{at}", lead)
     elif isinstance(value, int) and abs(value) >= _LONG_NUMBER:
-        yield pointer, str(value)  # a card's number may be stored as a number
+        yield pointer, str(value), lead  # a card's number may be stored as a number
 
 
 def _paths(value: JsonValue, path: str) -> Iterator[str]:

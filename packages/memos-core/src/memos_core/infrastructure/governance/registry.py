@@ -53,6 +53,7 @@ class Registry:
     def __init__(self, mint: Callable[[str], str]) -> None:
         self._mint = mint
         self._principals: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         self._spaces: dict[str, SpaceRef] = {}
         self._paths: dict[str, str] = {}
         self._labels: dict[str, Label] = {}
@@ -84,6 +85,15 @@ class Registry:
                 "created": tx.now,
             }
             tx.connection.execute(insert(schema.principals), row)
+        return found
+
+    def principal_name(self, tx: Transaction, principal_id: str) -> str:
+        """Return the name that a pseudonymous id stands for, or the id where that is erased."""
+        found = self._names.get(principal_id)
+        if found is None:
+            names = self.principal_names(tx, [principal_id])
+            tx.on_commit.append(lambda: self._names.update(names))
+            found = names.get(principal_id, principal_id)
         return found
 
     def principal_names(self, tx: Transaction, ids: Iterable[str]) -> dict[str, str]:

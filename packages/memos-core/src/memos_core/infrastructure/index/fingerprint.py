@@ -18,6 +18,8 @@ SHINGLE: Final = 6
 WINDOW: Final = 7
 PASSAGE: Final = SHINGLE + WINDOW - 1
 """Words that a copied passage must have to be found for sure: 12."""
+_MAX_STARTS: Final = 32
+"""Where a shingle repeats more often in a memory, as in "a a a …", the first places do."""
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
 
 
@@ -81,10 +83,12 @@ def shared_runs(text: Sequence[str], memory: Sequence[str]) -> list[Run]:
         return []
     places: dict[tuple[str, ...], list[int]] = {}
     for at in range(len(memory) - SHINGLE + 1):
-        places.setdefault(tuple(memory[at : at + SHINGLE]), []).append(at)
+        starts = places.setdefault(tuple(memory[at : at + SHINGLE]), [])
+        if len(starts) < _MAX_STARTS:
+            starts.append(at)
     found, at = [], 0
     while at <= len(text) - least:
-        starts = places.get(tuple(text[at : at + SHINGLE]), ())
+        starts = places.get(tuple(text[at : at + SHINGLE]), [])
         longest = max((_common(text, at, memory, start) for start in starts), default=0)
         if longest >= least:
             found.append(Run(at, longest))

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.index.cache import Cached, PageCache
 from memos_core.infrastructure.vault import journal
 from memos_core.infrastructure.vault.records import Damage, Indexable, Record, stream_realm
@@ -105,6 +106,7 @@ class Follower(Generic[E, V]):
         embedder: str,
         dims: int,
         readable: Callable[[Sequence[Record]], Sequence[bool]],
+        adapt: Callable[[Sequence[Indexable]], Sequence[Indexable]],
     ) -> V:
         """Build a realm's page as it stood at an instant, for one reader; it is not kept.
 
@@ -115,6 +117,7 @@ class Follower(Generic[E, V]):
             embedder: The embedder whose vectors are wanted.
             dims: Their dimensions.
             readable: Says which of the records' versions the reader may see.
+            adapt: Holds what was recorded then to the levels of today.
         """
         page = self._new_page(realm_id, dims)
         found = list(stream_realm(tx, realm_id, embedder, at=at))
@@ -122,7 +125,9 @@ class Follower(Generic[E, V]):
         whole = [each for each in found if isinstance(each, Indexable)]
         allowed = readable([each.record for each in whole])
         chosen = [each for each, may in zip(whole, allowed, strict=True) if may]
-        entries = [self._describe(each) for each in chosen]
+        described = [self._entry(each) for each in adapt(chosen)]
+        damaged |= {e.cube.id: e.cube.label_id for e in described if isinstance(e, Damage)}
+        entries = [each for each in described if not isinstance(each, Damage)]
         page.apply(entries, removed=(), damaged=damaged, seq=0)
         return page.view()
 
@@ -137,11 +142,21 @@ class Follower(Generic[E, V]):
         entries: list[E] = []
         damaged: dict[str, str] = {}
         for found in stream_realm(tx, page.realm_id, embedder, ids=changed):
-            if isinstance(found, Damage):
-                damaged[found.cube.id] = found.cube.label_id
+            entry = self._entry(found)
+            if isinstance(entry, Damage):
+                damaged[entry.cube.id] = entry.cube.label_id
             else:
-                entries.append(self._describe(found))
+                entries.append(entry)
         page.apply(entries, removed=changed or (), damaged=damaged, seq=seq)
+
+    def _entry(self, found: Indexable | Damage) -> E | Damage:
+        """Describe a memory; one that cannot be described is withheld, and stops no other."""
+        if isinstance(found, Damage):
+            return found
+        try:
+            return self._describe(found)
+        except InvalidInputError:
+            return Damage(found.record.cube, "versions")
 
     def _realm_lock(self, realm_id: str) -> threading.Lock:
         with self._lock:

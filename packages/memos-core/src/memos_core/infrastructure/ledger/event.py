@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-Outcome = Literal["allowed", "denied", "not_found"]
+Outcome = Literal["allowed", "denied", "not_found", "undone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Event:
     Args:
         type: What was done, e.g. `memos.add`.
         principal_id: Who did it, pseudonymous.
-        outcome: `allowed`, `denied`, or `not_found` for what is not there or not readable.
+        outcome: `allowed`, `denied`, `not_found` for what is not there or not readable, `undone`
+            for an effect of a pipeline that was rolled back.
         purpose: The session's purpose.
         subject: The memory, grant or principal that it was done to.
         data: Details without content.

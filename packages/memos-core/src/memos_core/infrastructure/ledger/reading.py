@@ -101,6 +101,20 @@ def _query(wanted: Selection) -> Select[Any]:
     return query.order_by(columns.time.desc(), columns.chain, columns.seq.desc())
 
 
+def since_heads(tx: Transaction, heads: Mapping[int, int]) -> list[Recorded]:
+    """Read the events that came after these heads, in the order of time.
+
+    Args:
+        tx: The transaction.
+        heads: The last number of each chain.
+    """
+    table, found = schema.ledger, []
+    for chain, seq in heads.items():
+        query = select(table).where(table.c.chain == chain, table.c.seq > seq)
+        found += list(filter(None, map(_read, tx.connection.execute(query))))
+    return sorted(found, key=lambda event: event.time)
+
+
 def space_ids(tx: Transaction, cube_ids: Sequence[str]) -> dict[str, str]:
     """Find in which space memories lay when they were added, which their events still know."""
     table = schema.ledger

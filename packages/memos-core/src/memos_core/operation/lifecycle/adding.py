@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from sqlalchemy import insert
 
 from memos_core.clock import from_micros
+from memos_core.content import payload_text
 from memos_core.cube import MemCube, MemoryState
 from memos_core.draft import Draft, Key
 from memos_core.errors import ConflictError, InvalidInputError
@@ -39,7 +40,6 @@ from memos_core.memory.plaintext import (
     check_header_size,
     check_size,
     dump_header,
-    dump_payload,
 )
 from memos_core.models.embedder import Embedder
 from memos_core.operation.gate import Gate, Refusal
@@ -159,7 +159,7 @@ class Adder:
                 each = self._compose(tx, actor, draft, space, prepared[row], len(written))
                 written.append(each)
         self._insert(tx, written, prepared[0].embedder)
-        self._quotas.charge(tx, [each.charge for each in written])
+        self._quotas.charge(tx, [each.charge for each in written], actor)
         fresh = iter(written)
         return [
             answers[row] if row in answers else self._gate.shown(tx, actor, next(fresh).record)
@@ -200,6 +200,7 @@ class Adder:
             raise Refusal(error, "denied", None, "free key")
         record = self._gate.readable(tx, actor, Key(draft.key, space.path))
         if on_key == "skip":
+            self._quotas.check_reads(tx, actor)  # for the answer shows the memory
             self._gate.note(tx, actor, VERB, subject=record.cube.id, data={"skipped": True})
             return self._gate.shown(tx, actor, record)
         return self._updater.replace(tx, actor, record, draft, made)
@@ -225,7 +226,7 @@ class Adder:
         own_label = self._labeller.label(tx, own_atom(space.path, header, sources), ())
         label = self._inherit(tx, own_label, parents)
         cube_id = self._gate.vault.mint("mem")
-        signer, payload = self._preparer.signer, dump_payload(draft.content)
+        signer, payload = self._preparer.signer, payload_text(draft.content)
         cube = CubeRow(
             id=cube_id,
             realm_id=space.realm_id,
@@ -247,7 +248,7 @@ class Adder:
             author_id=principal_id,
             action="add",
             reason="",
-            header=dump_header(signer.sign(tx, header, cube_id, 1, payload)),
+            header=dump_header(signer.sign(tx, header, cube_id, 1, payload, by=actor.principal)),
             payload=payload,
         )
         key = self._gate.vault.entropy.token(32)

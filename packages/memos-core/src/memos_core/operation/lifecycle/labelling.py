@@ -96,6 +96,20 @@ class Labeller:
             self._descend(tx, row.id)
         return changed
 
+    def shorten(self, tx: Transaction, cube_id: str, end: int) -> None:
+        """Let what is derived from a memory end with it at the latest."""
+        frontier = [cube_id]
+        while frontier:
+            parents, frontier = frontier, []
+            for found in fetch(tx, sorted(children(tx, parents))).values():
+                row = found.cube
+                damaged = isinstance(found, Damage) and found.table == "cubes"
+                if damaged or (row.expires is not None and row.expires <= end):
+                    continue
+                govern(tx, replace(row, expires=end))
+                journal.append(tx, row.realm_id, [row.id], "relabel")
+                frontier.append(row.id)
+
     def _rewrite(self, tx: Transaction, row: CubeRow, own: Atom) -> CubeRow:
         own_label = self.label(tx, own, ())
         label = self.label(tx, own, self.parent_labels(tx, row.id))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import select
 
-from memos_core.content import Content
+from memos_core.content import Content, payload_text
 from memos_core.cube import Header, MemCube, Sensitivity
 from memos_core.draft import Draft, Patch
 from memos_core.errors import ConflictError, DeniedError, InvalidInputError
@@ -16,7 +15,12 @@ from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.governance.labels import Atom, Label, is_at_least_as_narrow
 from memos_core.infrastructure.governance.names import check_principal, check_purpose
-from memos_core.infrastructure.governance.redaction import check_fields
+from memos_core.infrastructure.governance.redaction import (
+    check_fields,
+    is_partial,
+    opens_fields,
+    visible,
+)
 from memos_core.infrastructure.ledger import commitment
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import (
@@ -24,15 +28,12 @@ from memos_core.infrastructure.vault.records import (
     Record,
     VersionRow,
     advance,
+    fetch,
     insert_embeddings,
 )
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.memory.plaintext import (
-    check_header_size,
-    check_size,
-    dump_header,
-    dump_payload,
-)
+from memos_core.memory.plaintext import check_header_size, check_size, dump_header
+from memos_core.models.embedder import Embedder
 from memos_core.operation.gate import Gate, Ref, Refusal
 from memos_core.operation.lifecycle.labelling import Labeller, origin_of, own_atom
 from memos_core.operation.lifecycle.patching import (
@@ -45,6 +46,7 @@ from memos_core.operation.lifecycle.patching import (
 )
 from memos_core.operation.preparing import Prepared, Preparer, Raw
 from memos_core.operation.quotas import Quotas, charge_of
+from memos_core.operation.retention import Retention
 from memos_core.settings import Settings
 
 VERB: Final = "memos.update"
@@ -71,6 +73,7 @@ class Updater:
         preparer: Marks and embeds contents.
         labeller: Makes labels.
         quotas: Limits what is added.
+        retention: Says what is held.
         settings: Limits.
     """
 
@@ -80,6 +83,7 @@ class Updater:
         preparer: Preparer,
         labeller: Labeller,
         quotas: Quotas,
+        retention: Retention,
         settings: Settings,
     ) -> None:
         self._gate = gate
@@ -87,6 +91,7 @@ class Updater:
         self._embedding = preparer.embedding
         self._labeller = labeller
         self._quotas = quotas
+        self._retention = retention
         self._settings = settings
 
     def update(
@@ -113,26 +118,69 @@ class Updater:
             check_purpose(purpose)
         for _ in range(_TRIES):
             with self._gate.snapshot(actor, VERB) as tx:
+                self._quotas.check_reads(tx, actor)  # for the answer shows the memory
                 seen = self._changeable(tx, actor, ref, expected_version)
+                clearance = self._clearance(tx, actor, seen)
                 embedder = self._embedding.embedder(tx)
                 header = patched_header(_header(seen), wanted, tx.now)
-            content = combined(seen.memcube().content, wanted.content, mode)
-            check_size(content, self._settings.max_content_bytes)
-            check_header_size(header, self._settings.max_content_bytes)
-            if wanted.field_sensitivity is not None:
-                check_fields(content, header.metadata, wanted.field_sensitivity)
-            level = header.sensitivity or Sensitivity.INTERNAL
-            raw = Raw(content, header.metadata, header.field_sensitivity, level)
-            made = self._preparer.prepare(embedder, [raw])[0]
-            header = header.model_copy(update={"marks": made.marks})
-            kept = wanted.content is None or mode != "overwrite"
-            opens = kept and _lowers(_header(seen).field_sensitivity, header.field_sensitivity)
-            change = Change(header, content, made, reason, opens)
+            with self._gate.refusals(actor, VERB):
+                change = self._changed(seen.memcube(), header, wanted, mode, clearance, embedder)
+            change = replace(change, reason=reason)
             with self._gate.effect(actor, VERB) as tx:
                 record = self._changeable(tx, actor, seen.cube.id, expected_version)
                 if record.cube.version == seen.cube.version:
                     return self._write(tx, actor, record, change)
         raise ConflictError("the memory kept changing: read it again, then update it")
+
+    def _changed(
+        self,
+        seen: MemCube,
+        header: Header,
+        wanted: Patch,
+        mode: Mode,
+        clearance: Sensitivity,
+        embedder: Embedder,
+    ) -> Change:
+        """Compute a memory's next version; whoever sees it in part learns nothing of the rest.
+
+        Raises:
+            Refusal: The two would be compared, and the actor sees one of them only in part.
+        """
+        partial = is_partial(seen, clearance)
+        if partial and mode == "merge":
+            error = DeniedError(
+                "you see this memory only in part, and merging compares with all of it: append, "
+                "overwrite, or ask for clearance"
+            )
+            raise Refusal(error, "denied", seen.id, "clearance")
+        content = combined(seen.content, wanted.content, mode)
+        limit = self._settings.max_content_bytes
+        try:
+            check_size(content, limit)
+        except InvalidInputError:
+            if partial:
+                raise InvalidInputError(f"the content would exceed {limit:,} bytes") from None
+            raise
+        check_header_size(header, limit)
+        before, metadata = seen.meta, header.metadata
+        level = Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
+        raw = Raw(content, metadata, header.field_sensitivity, level, before=seen)
+        made = self._preparer.prepare(embedder, [raw])[0]
+        if wanted.field_sensitivity is not None:
+            fields = before.field_sensitivity
+            shown = visible(content, metadata, marks=(), fields=fields, clearance=clearance)
+            check_fields(*shown, wanted.field_sensitivity)
+        opens = opens_fields(
+            before.field_sensitivity,
+            header.field_sensitivity,
+            content_stays=wanted.content is None or mode != "overwrite",
+            metadata_stays=wanted.metadata is None,
+        )
+        return Change(header.model_copy(update={"marks": made.marks}), content, made, "", opens)
+
+    def _clearance(self, tx: Transaction, actor: Actor, record: Record) -> Sensitivity:
+        space = self._gate.space_of(tx, record.cube)
+        return self._gate.access(tx, actor).rights.clearance_in(space)
 
     def replace(
         self,
@@ -181,9 +229,10 @@ class Updater:
         self._embedding.adopt(tx, change.made.embedder)
         cube = self._relabelled(tx, actor, record, change)
         number = cube.version + 1
-        cube = replace(cube, version=number, expires=end_of(change.header))
-        payload = dump_payload(change.content)
-        header = self._preparer.signer.sign(tx, change.header, cube.id, number, payload)
+        cube = self._ending(tx, record.cube, replace(cube, version=number), change.header)
+        payload = payload_text(change.content)
+        by = actor.principal
+        header = self._preparer.signer.sign(tx, change.header, cube.id, number, payload, by=by)
         version = VersionRow(
             cube_id=cube.id,
             version=number,
@@ -197,9 +246,8 @@ class Updater:
         )
         written = Record(cube, version)
         advance(tx, written)
-        owner = change.header.owner or actor.principal
         space = self._gate.space_of(tx, cube)
-        self._quotas.charge(tx, [charge_of(version, owner, space, cubes=0)])
+        self._quotas.charge(tx, [charge_of(version, actor.principal, space, cubes=0)], actor)
         vector = (cube.id, number, change.made.vector.tobytes())
         insert_embeddings(tx, [vector], change.made.embedder.name)
         journal.append(tx, cube.realm_id, [cube.id], "update")
@@ -218,6 +266,16 @@ class Updater:
         )
         return self._gate.shown(tx, actor, written)
 
+    def _ending(self, tx: Transaction, before: CubeRow, cube: CubeRow, header: Header) -> CubeRow:
+        """Give the memory its new end: no later than its sources', and none under a hold."""
+        parents = fetch(tx, [each for each in header.lineage if each != cube.id]).values()
+        ends = [end_of(header), *(parent.cube.expires for parent in parents)]
+        end = min((each for each in ends if each is not None), default=None)
+        if end is not None and (before.expires is None or end < before.expires):
+            self._retention.check(tx, [cube.id], [])  # what is held does not end before its time
+            self._labeller.shorten(tx, cube.id, end)
+        return replace(cube, expires=end)
+
     def _relabelled(self, tx: Transaction, actor: Actor, record: Record, change: Change) -> CubeRow:
         """Give the memory the label of its new header; a wider one needs SHARE, and full sight.
 
@@ -235,6 +293,9 @@ class Updater:
             after = replace(after, top=top if top > after.sensitivity else 0)
         if after == before:
             return row
+        rights = self._gate.access(tx, actor).rights
+        if rights.is_quarantined(after) and not rights.is_quarantined(before):
+            self._retention.check(tx, [row.id], [])  # nor is it hidden by a source that is shut out
         if change.opens or not is_at_least_as_narrow(Label.of([after]), Label.of([before])):
             self._gate.require(tx, actor, Action.SHARE, space, cube=row.id)
             self._require_full_sight(tx, actor, row, space, before)
@@ -250,10 +311,6 @@ class Updater:
                 "ask somebody who is cleared for all of it"
             )
             raise Refusal(error, "denied", row.id, "clearance")
-
-
-def _lowers(before: Mapping[str, Sensitivity], after: Mapping[str, Sensitivity]) -> bool:
-    return any(level > after.get(path, Sensitivity.PUBLIC) for path, level in before.items())
 
 
 def _header(record: Record) -> Header:

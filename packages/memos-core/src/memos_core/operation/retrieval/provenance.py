@@ -75,9 +75,11 @@ class Provenances:
         self, tx: Transaction, actor: Actor, record: Record, seen: set[str], depth: int
     ) -> Provenance:
         seen.add(record.cube.id)
-        whole, shown = record.memcube(), self._gate.shown(tx, actor, record)
-        author_id = record.version.author_id
-        names = self._gate.registry.principal_names(tx, [author_id])
+        shown = self._gate.shown(tx, actor, record)
+        author = self._gate.registry.principal_name(tx, record.version.author_id)
+        whole = record.memcube()
+        told = whole.meta.model_copy(update={"author": author})
+        whole = whole.model_copy(update={"meta": told})
         sources = []
         for parent in whole.meta.lineage if depth else ():
             if parent in seen or len(seen) >= MAX_SOURCES:
@@ -91,7 +93,7 @@ class Provenances:
         absent = whole.meta.signature is None
         return Provenance(
             cube=shown,
-            author=names.get(author_id, author_id),
+            author=author,
             origin=origin_of(whole.meta),
             recorded_at=from_micros(record.version.recorded_from),
             trust=shown.meta.trust or Trust.LOW,

@@ -28,7 +28,13 @@ from memos_core.infrastructure.index.entry import Entry, FloatArray
 from memos_core.infrastructure.index.follower import Follower
 from memos_core.infrastructure.index.page import PageView
 from memos_core.infrastructure.ledger import Outcome
-from memos_core.infrastructure.vault.records import Damage, Record, fetch, fetch_versions
+from memos_core.infrastructure.vault.records import (
+    Damage,
+    Indexable,
+    Record,
+    fetch,
+    fetch_versions,
+)
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.models.embedder import Embedder
 from memos_core.operation.embedding import Embedding
@@ -37,6 +43,7 @@ from memos_core.operation.lifecycle.patching import end_of
 from memos_core.operation.quotas import Quotas
 from memos_core.operation.retrieval.eligibility import Scope, eligible
 from memos_core.operation.retrieval.options import SearchOptions
+from memos_core.operation.retrieval.past import under_present_levels
 from memos_core.operation.retrieval.ranking import (
     Candidates,
     Ranked,
@@ -264,7 +271,11 @@ class Recall:
                 may and (end is None or end > at) for may, end in zip(allowed, ends, strict=True)
             ]
 
-        return self._follower.as_of(tx, realm_id, at, embedder.name, embedder.dims, readable)
+        def adapt(found: Sequence[Indexable]) -> list[Indexable]:
+            return under_present_levels(tx, found)
+
+        dims = embedder.dims
+        return self._follower.as_of(tx, realm_id, at, embedder.name, dims, readable, adapt)
 
     def _damaged(
         self, tx: Transaction, scope: Scope, access: AccessView, view: PageView

@@ -32,6 +32,7 @@ from memos_core import (
 )
 from memos_core.infrastructure.ledger import link
 from memos_core.testing import HashingEmbedder
+from tests.conftest import Proof
 from tests.test_processes import SPAWN
 
 SPAWN.set_forkserver_preload(["memos_core.testing"])  # or each child imports it for a second
@@ -265,7 +266,7 @@ ATTACKS = (tamper_events, tamper_heads, tamper_checkpoints, tamper_segments, tam
 
 
 def test_every_tampering_up_to_the_last_anchored_checkpoint_is_found(
-    folder: Path, scaled: Callable[[int, int], int]
+    folder: Path, scaled: Callable[[int, int], int], proof: Proof
 ) -> None:
     kept: list[SignedCheckpoint] = []
     anchor = CallableAnchor(kept.append, lambda: list(kept))
@@ -276,7 +277,8 @@ def test_every_tampering_up_to_the_last_anchored_checkpoint_is_found(
         clean = memos.verify_ledger()
         assert (clean.status, clean.checkpoint, clean.problems) == ("untampered", story.last, ())
         assert clean.pruned > 0
-        for number in range(scaled(100, 2_000)):
+        rounds = scaled(100, 2_000)
+        for number in range(rounds):
             rows = copied(story.rows)
             what = ATTACKS[number % len(ATTACKS)](rows, story, rng)
             if rows == story.rows:
@@ -290,6 +292,7 @@ def test_every_tampering_up_to_the_last_anchored_checkpoint_is_found(
         restore(folder, story.rows)
         assert memos.verify_ledger() == clean
     assert len(seen) >= scaled(30, 38)
+    proof("manipulations of the ledger up to the last anchored checkpoint", rounds, "all found")
 
 
 def test_without_an_anchor_a_forger_is_not_found_and_nothing_else_is_claimed(folder: Path) -> None:
@@ -385,10 +388,11 @@ def write_on(folder: str, anchor: str, pipe: Connection) -> None:
 
 
 def test_a_killed_writer_raises_no_false_alarm(
-    folder: Path, scaled: Callable[[int, int], int]
+    folder: Path, scaled: Callable[[int, int], int], proof: Proof
 ) -> None:
     place = folder.parent / "anchor"
-    for run in range(scaled(10, 200)):
+    kills = scaled(10, 200)
+    for run in range(kills):
         mine, theirs = SPAWN.Pipe(duplex=False)
         process = SPAWN.Process(target=write_on, args=(str(folder), str(place), theirs))
         process.start()
@@ -406,6 +410,7 @@ def test_a_killed_writer_raises_no_false_alarm(
             found = memos.verify_ledger()
             assert (found.status, found.after) == ("untampered", 0)
             assert memos.diagnose().problems == ()
+    proof("kill -9 of a writer that checkpoints", kills, "0 false alarms")
 
 
 def read_on(folder: str, anchor: str, pipe: Connection) -> None:
@@ -423,7 +428,7 @@ def read_on(folder: str, anchor: str, pipe: Connection) -> None:
 
 
 def test_reads_that_were_lost_before_they_were_flushed_raise_no_false_alarm(
-    folder: Path, scaled: Callable[[int, int], int]
+    folder: Path, scaled: Callable[[int, int], int], proof: Proof
 ) -> None:
     place = folder.parent / "anchor"
     runs = scaled(4, 40)
@@ -447,6 +452,7 @@ def test_reads_that_were_lost_before_they_were_flushed_raise_no_false_alarm(
             memos.session("user:alice").add("life goes on")
             memos.session("user:owner").audit.checkpoint()
             assert memos.verify_ledger().status == "untampered"
+    proof("losses of reads that were not flushed", runs, "0 false alarms")
 
 
 # anchors

@@ -219,6 +219,9 @@ def reads(bob: Session, hidden: str, query: str, text: str) -> dict[str, Callabl
         "get_all": lambda: list(pages(bob)),
         "get_all filtered": lambda: list(pages(bob, where={"speaker": "Zoe"})),
         "history hidden": lambda: bob.history(hidden),
+        "diff hidden": lambda: bob.diff(hidden, 1),
+        "rollback": lambda: bob.rollback(hidden, 1),
+        "freeze": lambda: bob.freeze(hidden),
         "history": lambda: [bob.history(cube.id) for cube in bob.get_all()],
         "context": lambda: bob.context(f"{query} {text}", budget_tokens=120),
         "trace": lambda: bob.trace(f"{text} and {query} and {text}"),
@@ -356,7 +359,7 @@ def test_two_vaults_that_differ_in_a_redacted_part_answer_bob_alike(
             calls = reads(bob, ids[0], f"{query} peanut budget harbour ada", "boat boat tide maya")
             found = {}
             for number, (verb, call) in enumerate(calls.items()):
-                if verb not in ("update", "forget"):  # those would change what is compared
+                if verb not in ("update", "forget", "rollback", "freeze"):  # these change it
                     world.step(1_000 + number)
                     found[verb] = told(call)
             answers.append(found)

@@ -68,6 +68,7 @@ from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.tracing import Passage, Trace
+from memos_core.operation.retrieval.versions import Change, Diff
 from memos_core.results import ForgetReport, Hit, Hits, LogEntry, Page, PruneReport
 from memos_core.session import Session
 from memos_core.settings import Settings
@@ -84,6 +85,7 @@ __all__ = [
     "Audit",
     "BusyError",
     "CallableAnchor",
+    "Change",
     "ChromaEmbedder",
     "ConflictError",
     "Content",
@@ -94,6 +96,7 @@ __all__ = [
     "DeniedError",
     "Detector",
     "Detectors",
+    "Diff",
     "Document",
     "Draft",
     "Embedder",

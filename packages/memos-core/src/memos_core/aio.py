@@ -30,6 +30,7 @@ from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.tracing import Trace
+from memos_core.operation.retrieval.versions import Diff
 from memos_core.results import ForgetReport, Hits, LogEntry, Page, PruneReport
 from memos_core.session import Ref, Session
 
@@ -318,6 +319,26 @@ class AsyncSession:
     async def history(self, ref: Ref) -> list[Version]:
         """Return the versions of a memory; see `Session.history`."""
         return await self._run(self._session.history, ref)
+
+    async def diff(self, ref: Ref, older: int, newer: int | None = None) -> Diff:
+        """Compare two versions of a memory; see `Session.diff`."""
+        return await self._run(self._session.diff, ref, older, newer)
+
+    async def rollback(
+        self, ref: Ref, version: int, *, expected_version: int | None = None, reason: str = ""
+    ) -> MemCube:
+        """Take a memory back to an earlier version; see `Session.rollback`."""
+        return await self._run(
+            self._session.rollback, ref, version, expected_version=expected_version, reason=reason
+        )
+
+    async def freeze(self, ref: Ref, *, reason: str = "") -> MemCube:
+        """Keep a memory from changing; see `Session.freeze`."""
+        return await self._run(self._session.freeze, ref, reason=reason)
+
+    async def unfreeze(self, ref: Ref, *, reason: str = "") -> MemCube:
+        """Let a frozen memory change again; see `Session.unfreeze`."""
+        return await self._run(self._session.unfreeze, ref, reason=reason)
 
     async def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
         """Recall for a prompt; see `Session.context`."""

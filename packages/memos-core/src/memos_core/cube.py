@@ -235,6 +235,7 @@ class Header(BaseModel):
     field_sensitivity: Mapping[str, Level] = Field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
     redacted: bool = False
+    frozen: bool = False
     purposes: tuple[str, ...] = ()
     expires: Instant | None = None
     trust: TrustLevel | None = None

@@ -31,6 +31,7 @@ from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.recall import Question
 from memos_core.operation.retrieval.tracing import Trace
+from memos_core.operation.retrieval.versions import Diff
 from memos_core.results import ForgetReport, Hits, Page
 
 Ref = CubeId | Key
@@ -264,7 +265,49 @@ class Session:
         Raises:
             NotFoundError: There is none that the principal may read.
         """
-        return self._engine.recall.history(self._actor, check_ref(ref))
+        return self._engine.versions.history(self._actor, check_ref(ref))
+
+    def diff(self, ref: Ref, older: int, newer: int | None = None) -> Diff:
+        """Compare two versions of a memory, as the principal sees them.
+
+        Args:
+            ref: Its id, or a `Key`.
+            older: The number of the one version.
+            newer: The number of the other; the present one by default.
+
+        Raises:
+            NotFoundError: There is no such memory, or version, that the principal may read.
+        """
+        return self._engine.versions.diff(self._actor, check_ref(ref), older, newer)
+
+    def rollback(
+        self, ref: Ref, version: int, *, expected_version: int | None = None, reason: str = ""
+    ) -> MemCube:
+        """Take a memory back: a new version with the content and description of an earlier one.
+
+        What governs it (`access`, `sensitivity`, `purposes`, `expires`) stays as it is now.
+
+        Raises:
+            NotFoundError: There is no such memory, or version, that the principal may read.
+            DeniedError: It may be read and not changed.
+            ConflictError: It is frozen, or not at `expected_version`.
+        """
+        asked = (check_ref(ref), version, expected_version, check_reason(reason))
+        return self._engine.reverter.rollback(self._actor, *asked)
+
+    def freeze(self, ref: Ref, *, reason: str = "") -> MemCube:
+        """Keep a memory from changing until it is unfrozen; it can still be forgotten.
+
+        Raises:
+            ConflictError: It is frozen already.
+        """
+        asked = (check_ref(ref), check_reason(reason))
+        return self._engine.reverter.freeze(self._actor, *asked, frozen=True)
+
+    def unfreeze(self, ref: Ref, *, reason: str = "") -> MemCube:
+        """Let a frozen memory change again."""
+        asked = (check_ref(ref), check_reason(reason))
+        return self._engine.reverter.freeze(self._actor, *asked, frozen=False)
 
     def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
         """Recall for a prompt: a fenced block of memories under a token budget.

@@ -51,6 +51,7 @@ from memos_core.operation.governing import Governing
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.labelling import Labeller
+from memos_core.operation.lifecycle.reverting import Reverter
 from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.policing import Policing
 from memos_core.operation.preparing import Preparer
@@ -59,6 +60,7 @@ from memos_core.operation.retention import Retention
 from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer, fingerprinted
+from memos_core.operation.retrieval.versions import Versions
 from memos_core.operation.signing import Signer
 from memos_core.session import Session
 from memos_core.settings import Settings
@@ -311,13 +313,16 @@ def _wire(
     forgetter = Forgetter(gate, retention, quotas)
     indexer = PlaintextIndexer(analyzer)
     follower = Follower(indexer.describe, RealmPage, PageCache(settings.page_budget_bytes))
-    recall = Recall(gate, follower, embedding, analyzer, quotas, settings)
+    versions = Versions(gate, quotas)
+    recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     return Engine(
         gate=gate,
         adder=Adder(gate, preparer, labeller, updater, forgetter, quotas, settings),
         updater=updater,
         forgetter=forgetter,
         recall=recall,
+        versions=versions,
+        reverter=Reverter(gate, updater, preparer, versions),
         tracer=Tracer(gate, recall, _fingerprints(indexer, settings)),
         provenances=Provenances(gate, signer, quotas),
         governing=Governing(gate, grants, labeller),

@@ -15,7 +15,7 @@ from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction, Vault
 
 READS: Final = frozenset(
-    f"memos.{verb}" for verb in ("get", "history", "provenance", "explain", "grants")
+    f"memos.{verb}" for verb in ("get", "history", "diff", "provenance", "explain", "grants")
 )
 """The ledger's names of the verbs of a chain that change nothing."""
 

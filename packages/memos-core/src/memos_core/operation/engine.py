@@ -10,12 +10,14 @@ from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.forgetting import Forgetter
+from memos_core.operation.lifecycle.reverting import Reverter
 from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.policing import Policing
 from memos_core.operation.retention import Retention
 from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer
+from memos_core.operation.retrieval.versions import Versions
 from memos_core.settings import Settings
 
 
@@ -28,6 +30,8 @@ class Engine:
     updater: Updater
     forgetter: Forgetter
     recall: Recall
+    versions: Versions
+    reverter: Reverter
     tracer: Tracer
     provenances: Provenances
     governing: Governing

@@ -50,7 +50,7 @@ from memos_core.operation.retention import Retention
 from memos_core.settings import Settings
 
 VERB: Final = "memos.update"
-_TRIES: Final = 20
+TRIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class Change:
     reason: str
     opens: bool = False
     """Whether it lowers the level of a field whose content stays."""
+    action: str = "update"
 
 
 class Updater:
@@ -116,20 +117,20 @@ class Updater:
             check_principal(name)
         for purpose in wanted.purposes or ():
             check_purpose(purpose)
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             with self._gate.snapshot(actor, VERB) as tx:
                 self._quotas.check_reads(tx, actor)  # for the answer shows the memory
-                seen = self._changeable(tx, actor, ref, expected_version)
+                seen = self.changeable(tx, actor, ref, expected_version)
                 clearance = self._clearance(tx, actor, seen)
                 embedder = self._embedding.embedder(tx)
-                header = patched_header(_header(seen), wanted, tx.now)
+                header = patched_header(header_of(seen), wanted, tx.now)
             with self._gate.refusals(actor, VERB):
                 change = self._changed(seen.memcube(), header, wanted, mode, clearance, embedder)
             change = replace(change, reason=reason)
             with self._gate.effect(actor, VERB) as tx:
-                record = self._changeable(tx, actor, seen.cube.id, expected_version)
+                record = self.changeable(tx, actor, seen.cube.id, expected_version)
                 if record.cube.version == seen.cube.version:
-                    return self._write(tx, actor, record, change)
+                    return self.write(tx, actor, record, change)
         raise ConflictError("the memory kept changing: read it again, then update it")
 
     def _changed(
@@ -203,17 +204,36 @@ class Updater:
             raise InvalidInputError("a memory that is replaced by key cannot change its parents")
         space = self._gate.space_of(tx, record.cube)
         self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
-        before = _header(record)
+        self._refuse_frozen(record)
+        before = header_of(record)
         owner = before.owner or actor.principal
         header = compose_header(draft, space, owner, tx.now, made.embedder, made.marks)
         kept = {"created": before.created, "lineage": before.lineage}
         header = header.model_copy(update=kept)
         change = Change(header, draft.content, made, reason="replaced by key")
-        return self._write(tx, actor, record, change)
+        return self.write(tx, actor, record, change)
 
-    def _changeable(
-        self, tx: Transaction, actor: Actor, ref: Ref, expected_version: int | None
+    def changeable(
+        self,
+        tx: Transaction,
+        actor: Actor,
+        ref: Ref,
+        expected_version: int | None,
+        *,
+        thaw: bool = False,
     ) -> Record:
+        """Return a memory that the actor may change, and that may change.
+
+        Args:
+            tx: The transaction.
+            actor: Who acts.
+            ref: An id or a key.
+            expected_version: Refuse if it is not at this version.
+            thaw: Also where it is frozen.
+
+        Raises:
+            Refusal: It is not there, not to be changed by the actor, frozen, or at another version.
+        """
         record = self._gate.readable(tx, actor, ref)
         space = self._gate.space_of(tx, record.cube)
         self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
@@ -223,9 +243,19 @@ class Updater:
                 f"{expected_version}: read it again, then update it"
             )
             raise Refusal(error, "denied", record.cube.id, "expected version")
+        if not thaw:
+            self._refuse_frozen(record)
         return record
 
-    def _write(self, tx: Transaction, actor: Actor, record: Record, change: Change) -> MemCube:
+    def _refuse_frozen(self, record: Record) -> None:
+        if header_of(record).frozen:
+            error = ConflictError(
+                f"memory {record.cube.id} is frozen: unfreeze it before you change it"
+            )
+            raise Refusal(error, "denied", record.cube.id, "unfrozen")
+
+    def write(self, tx: Transaction, actor: Actor, record: Record, change: Change) -> MemCube:
+        """Write a memory's next version, with its label, vector, journal and ledger entries."""
         self._embedding.adopt(tx, change.made.embedder)
         cube = self._relabelled(tx, actor, record, change)
         number = cube.version + 1
@@ -239,7 +269,7 @@ class Updater:
             label_id=cube.label_id,
             recorded_from=tx.now,
             author_id=self._gate.registry.ensure_principal(tx, actor.principal),
-            action="update",
+            action=change.action,
             reason=change.reason,
             header=dump_header(header),
             payload=payload,
@@ -256,7 +286,7 @@ class Updater:
         self._gate.note(
             tx,
             actor,
-            VERB,
+            f"memos.{change.action}",
             subject=cube.id,
             data={
                 "space": cube.space_id,
@@ -313,5 +343,6 @@ class Updater:
             raise Refusal(error, "denied", row.id, "clearance")
 
 
-def _header(record: Record) -> Header:
+def header_of(record: Record) -> Header:
+    """Read the header of a version."""
     return Header.model_validate_json(record.version.header)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from memos_core.cube import Trust
+from memos_core.errors import InvalidInputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,7 @@ class SearchOptions:
         dense_window: Of the dense part, the share that the ±1 neighbours in a conversation give.
         bm25_window: The same of the lexical part.
         speaker: Where the question names the memory's speaker, this share of the rest is added.
+        half_life: If given, a memory's score halves with each such time since it happened.
         min_trust: Leave out memories whose trust is below this.
     """
 
@@ -25,4 +28,9 @@ class SearchOptions:
     dense_window: float = 0.5
     bm25_window: float = 0.4
     speaker: float = 0.4
+    half_life: timedelta | None = None
     min_trust: Trust = Trust.LOW
+
+    def __post_init__(self) -> None:
+        if self.half_life is not None and self.half_life <= timedelta():
+            raise InvalidInputError(f"half_life is a positive timedelta, not {self.half_life!r}")

@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,8 @@ K1: Final = 1.2
 B: Final = 0.75
 TURN_GAP_US: Final = 3_600_000_000
 """Turns further apart than an hour (in microseconds) are not one conversation."""
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 Scores = npt.NDArray[np.float64]
 
@@ -104,6 +107,7 @@ def rank(
     speakers: frozenset[str],
     options: SearchOptions,
     k: int,
+    now: int,
 ) -> list[Ranked]:
     """Score every eligible row and return the best.
 
@@ -114,6 +118,7 @@ def rank(
         speakers: The speakers that the question names.
         options: The weights.
         k: How many to return at most.
+        now: What ages are counted from, in microseconds.
 
     Returns:
         At most k memories, best first; equal scores by id, and where k cuts them, the recent.
@@ -123,7 +128,7 @@ def rank(
     for place, each in enumerate(candidates):
         if len(each.rows):
             bm25 = lexical.score(each, place)
-            found += _rank_page(each, bm25, vector, speakers, options, k)
+            found += _rank_page(each, bm25, vector, speakers, options, k, now)
     found.sort(key=lambda ranked: (-ranked.score, ranked.cube_id))
     return found[:k]
 
@@ -135,6 +140,7 @@ def _rank_page(
     speakers: frozenset[str],
     options: SearchOptions,
     k: int,
+    now: int,
 ) -> list[Ranked]:
     joined = _joined(each)
     cosine = _cosine(each, vector)
@@ -147,6 +153,10 @@ def _rank_page(
         named = np.isin(each.column("speaker"), codes)
         found = np.maximum(parts["dense"] + parts["bm25"], 0)  # lifts what answers, not what is off
         parts["speaker"] = options.speaker * found * named
+    if options.half_life is not None:
+        age = np.maximum(now - each.column("when"), 0) / (options.half_life / _MICROSECOND)
+        found = np.maximum(np.sum(list(parts.values()), axis=0), 0)
+        parts["decay"] = found * (np.exp2(-age) - 1)  # what age takes away
     total: Scores = np.sum(list(parts.values()), axis=0)
     top = _top(total, each.column("when"), k)
     view = each.view

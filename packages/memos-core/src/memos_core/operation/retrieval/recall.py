@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 from pydantic import JsonValue
 
-from memos_core.cube import Header, MemCube, Trust, Version
-from memos_core.errors import BusyError, DamagedError, InvalidInputError, NotFoundError
+from memos_core.cube import Header, MemCube, Trust
+from memos_core.errors import BusyError, DamagedError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action, decide_space
 from memos_core.infrastructure.governance.names import within
@@ -33,12 +33,11 @@ from memos_core.infrastructure.vault.records import (
     Indexable,
     Record,
     fetch,
-    fetch_versions,
 )
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.models.embedder import Embedder
 from memos_core.operation.embedding import Embedding
-from memos_core.operation.gate import Gate, Ref, Refusal
+from memos_core.operation.gate import Gate, Ref
 from memos_core.operation.lifecycle.patching import end_of
 from memos_core.operation.quotas import Quotas
 from memos_core.operation.retrieval.eligibility import Scope, eligible
@@ -52,6 +51,7 @@ from memos_core.operation.retrieval.ranking import (
     without_names,
 )
 from memos_core.operation.retrieval.realms import touched
+from memos_core.operation.retrieval.versions import Versions
 from memos_core.results import Hit, Hits, Page
 from memos_core.settings import Settings
 
@@ -77,6 +77,7 @@ class Snapshot:
     candidates: tuple[Candidates, ...]
     damaged: tuple[str, ...]
     embed: Callable[[str], FloatArray] | None
+    now: int
 
 
 class Recall:
@@ -88,6 +89,7 @@ class Recall:
         embedding: Makes the question's vector.
         analyzer: Makes the question's terms.
         quotas: Limits how much is read.
+        versions: Reads earlier versions.
         settings: Limits.
     """
 
@@ -98,6 +100,7 @@ class Recall:
         embedding: Embedding,
         analyzer: Analyzer,
         quotas: Quotas,
+        versions: Versions,
         settings: Settings,
     ) -> None:
         self._gate = gate
@@ -105,6 +108,7 @@ class Recall:
         self._embedding = embedding
         self._analyzer = analyzer
         self._quotas = quotas
+        self._versions = versions
         self._settings = settings
 
     def search(self, scope: Scope, question: Question) -> Hits:
@@ -185,49 +189,15 @@ class Recall:
             self._quotas.check_reads(tx, actor)
             record = self._gate.readable(tx, actor, ref)
             if version is not None and version != record.version.version:
-                record = self._version(tx, actor, record, version)
+                record = self._versions.one(tx, actor, record, version)
             data: dict[str, JsonValue] = {"version": record.version.version}
             self._gate.note(tx, actor, "memos.get", subject=record.cube.id, data=data)
             return self._gate.shown(tx, actor, record)
 
-    def history(self, actor: Actor, ref: Ref) -> list[Version]:
-        """Return the versions of a memory that the actor may read, oldest first."""
-        with self._gate.effect(actor, "memos.history", durable=False) as tx:
-            self._quotas.check_reads(tx, actor)
-            record = self._gate.readable(tx, actor, ref)
-            versions = self._readable_versions(tx, actor, record)
-            authors = self._gate.registry.principal_names(
-                tx, [each.version.author_id for each in versions]
-            )
-            self._gate.note(tx, actor, "memos.history", subject=record.cube.id)
-            return [
-                each.listed(
-                    self._gate.shown(tx, actor, each),
-                    authors.get(each.version.author_id, each.version.author_id),
-                )
-                for each in versions
-            ]
-
-    def _version(self, tx: Transaction, actor: Actor, record: Record, number: int) -> Record:
-        for each in self._readable_versions(tx, actor, record):
-            if each.version.version == number:
-                return each
-        error = NotFoundError(f"no version {number} of {record.cube.id} that you may read")
-        raise Refusal(error, "not_found", record.cube.id)
-
-    def _readable_versions(self, tx: Transaction, actor: Actor, record: Record) -> list[Record]:
-        """A version counts under the label that it had then and the memory's label now."""
-        versions = fetch_versions(tx, record.cube)
-        if actor.at is not None:
-            versions = [each for each in versions if each.version.recorded_from <= actor.at]
-        labels = [each.version.label_id for each in versions]
-        allowed = self._gate.may_read_versions(tx, actor, record.cube, labels)
-        return [each for each, may in zip(versions, allowed, strict=True) if may]
-
     def _snapshot(self, tx: Transaction, scope: Scope) -> Snapshot:
         access = self._gate.access(tx, scope.actor)
         if tx.embedder is None:  # nothing was ever written
-            return Snapshot(access, (), (), None)
+            return Snapshot(access, (), (), None, tx.now)
         embedder = self._embedding.embedder(tx)
         candidates: list[Candidates] = []
         damaged: list[str] = []
@@ -246,7 +216,8 @@ class Recall:
             vector: FloatArray = self._embedding.vectors(embedder, [text])[0]
             return vector
 
-        return Snapshot(access, tuple(candidates), tuple(damaged), embed)
+        now = tx.now if scope.actor.at is None else scope.actor.at
+        return Snapshot(access, tuple(candidates), tuple(damaged), embed, now)
 
     def _view(
         self,
@@ -306,6 +277,7 @@ class Recall:
             speakers=frozenset().union(*named.values()),
             options=question.options,
             k=question.k,
+            now=snapshot.now,
         )
         if question.min_score is None:
             return ranked

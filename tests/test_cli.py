@@ -1002,3 +1002,24 @@ def test_a_file_is_traced_to_the_memories_that_it_came_from(shell: Shell, tmp_pa
     assert "cannot be read" in shell.refused("trace", str(tmp_path / "none"))
     page.write_bytes(b"\xff\xfe")
     assert "not UTF-8" in shell.refused("trace", str(page))
+
+
+def test_time_from_the_command_line(shell: Shell) -> None:
+    added = shell.json("add", "the boat leaves at nine", "--key", "boat")
+    cube_id, then = added["meta"]["id"], added["meta"]["created"]
+    with MemOS.open(shell.vault) as memos:
+        memos.session("user:alice").update(cube_id, "the boat leaves at ten")
+    found = shell.json("diff", "1", "--ref", cube_id)
+    assert "-the boat leaves at nine" in found["text"]
+    assert "+the boat leaves at ten" in shell.done("diff", "1", "2", "--key", "boat")
+    assert shell.done("diff", "2", "--key", "boat") == "Nothing changed.\n"
+    assert "equals version 1" in shell.done("rollback", "1", "--key", "boat", "--reason", "right")
+    assert shell.texts("boat") == {"the boat leaves at nine"}
+    assert shell.done("freeze", cube_id) == f"{cube_id} is frozen.\n"
+    assert "frozen" in shell.refused("rollback", "2", "--ref", cube_id)
+    assert "may change again" in shell.done("unfreeze", "--key", "boat")
+    listed = shell.json("at", then)
+    assert [each["payload"]["content"] for each in listed] == ["the boat leaves at nine"]
+    assert shell.json("at", then, "boat")[0]["cube"]["meta"]["version"] == 1
+    assert "Nothing" in shell.done("at", then, who="user:bob")
+    shell.refused("at", "yesterday", code=2)

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from memos_core.cli import audit as auditing
-from memos_core.cli import memories, origins, oversight, rights, upkeep
+from memos_core.cli import memories, origins, oversight, past, rights, upkeep
 from memos_core.cli.desk import ASSERTED, remember_shared
 from memos_core.cli.output import one_line
 from memos_core.errors import MemosError
@@ -52,6 +52,11 @@ app.command("import")(memories.import_)
 app.command("search")(memories.search)
 app.command("show")(memories.show)
 app.command("history")(memories.history)
+app.command("at")(past.at)
+app.command("diff")(past.diff)
+app.command("rollback")(past.rollback)
+app.command("freeze")(past.freeze)
+app.command("unfreeze")(past.unfreeze)
 app.command("forget")(memories.forget)
 app.command("grant")(rights.grant)
 app.command("revoke")(rights.revoke)

@@ -339,15 +339,14 @@ class Gate:
         """Build the MemCube that the actor sees: its redacted parts left out, its trust told."""
         access = self.access(tx, actor)
         label = self.registry.labels(tx, [record.cube.label_id])[record.cube.label_id]
-        cube = record.memcube()
-        if record.version.version != record.cube.version:
-            cube = self._with_present_levels(tx, cube)
-        cube = shown(cube, access.rights.clearance_in(self.space_of(tx, record.cube)))
         told = {
             "trust": access.rights.trust_of(label),
             "author": self.registry.principal_name(tx, record.version.author_id),
         }
-        return cube.model_copy(update={"meta": cube.meta.model_copy(update=told)})
+        cube = record.memcube(told)
+        if record.version.version != record.cube.version:
+            cube = self._with_present_levels(tx, cube)
+        return shown(cube, access.rights.clearance_in(self.space_of(tx, record.cube)))
 
     def _with_present_levels(self, tx: Transaction, cube: MemCube) -> MemCube:
         """Hold an earlier version to the levels that its fields have today, too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,8 +77,12 @@ class Record:
     cube: CubeRow
     version: VersionRow
 
-    def memcube(self) -> MemCube:
-        """Build the MemCube that callers see."""
+    def memcube(self, told: Mapping[str, Any] | None = None) -> MemCube:
+        """Build the whole MemCube.
+
+        Args:
+            told: Header fields that are told at each read and not stored.
+        """
         cube = MemCube.model_validate_json(
             f'{{"meta":{self.version.header},"payload":{self.version.payload}}}'
         )
@@ -88,6 +92,7 @@ class Record:
             "state": MemoryState(self.cube.state),
             "updated": from_micros(self.version.recorded_from),
             "content_hash": self.version.content_hash,
+            **(told or {}),
         }
         return cube.model_copy(update={"meta": cube.meta.model_copy(update=changes)})
 

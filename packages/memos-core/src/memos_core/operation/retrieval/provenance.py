@@ -77,9 +77,7 @@ class Provenances:
         seen.add(record.cube.id)
         shown = self._gate.shown(tx, actor, record)
         author = self._gate.registry.principal_name(tx, record.version.author_id)
-        whole = record.memcube()
-        told = whole.meta.model_copy(update={"author": author})
-        whole = whole.model_copy(update={"meta": told})
+        whole = record.memcube({"author": author})
         sources = []
         for parent in whole.meta.lineage if depth else ():
             if parent in seen or len(seen) >= MAX_SOURCES:

@@ -322,7 +322,7 @@ def _wire(
         forgetter=forgetter,
         recall=recall,
         versions=versions,
-        reverter=Reverter(gate, updater, preparer, versions),
+        reverter=Reverter(updater, preparer, versions),
         tracer=Tracer(gate, recall, _fingerprints(indexer, settings)),
         provenances=Provenances(gate, signer, quotas),
         governing=Governing(gate, grants, labeller),

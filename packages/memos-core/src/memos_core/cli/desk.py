@@ -268,6 +268,6 @@ def _signed(
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     shown = [context.replace(annotation=typer.Context)]
     shown += [each.replace(kind=kind) for each in parameters]
-    function.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    function.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # inspect looks
     function.__annotations__ = {each.name: each.annotation for each in shown}
     return function

@@ -17,7 +17,6 @@ from memos_core.infrastructure.governance.decision import (
     decide_space,
 )
 from memos_core.infrastructure.governance.grants import Grant, GrantId, Grants
-from memos_core.infrastructure.governance.labels import Atom
 from memos_core.infrastructure.governance.names import check_principal, check_purpose, check_space
 from memos_core.infrastructure.vault.records import fetch
 from memos_core.infrastructure.vault.vault import Transaction
@@ -117,7 +116,7 @@ class Explainer:
                 asked = Action.READ if each is Action.WRITE else each
                 for atom in label.atoms:
                     own = rights.principal == actor.principal
-                    known = own or self._answers_for(tx, actor, atom)
+                    known = own or self._gate.governs(tx, actor, atom.space, atom.cube)
                     decisions += [
                         decision if known else replace(decision, reason=_NOT_YOURS)
                         for needed in dict.fromkeys((Action.READ, asked))
@@ -126,18 +125,6 @@ class Explainer:
                         ]
                     ]
         return cube.id, decisions
-
-    def _answers_for(self, tx: Transaction, actor: Actor, atom: Atom) -> bool:
-        """Tell whether the actor governs where a source lies: only then are its reasons told."""
-        rights = self._gate.access(tx, actor).rights
-        return decide_space(
-            rights,
-            Action.GOVERN,
-            atom.space,
-            cube=atom.cube,
-            purpose=actor.purpose,
-            now=tx.now,
-        ).allowed
 
     def grants(self, actor: Actor, on: str | None) -> list[Grant]:
         """List the standing grants that one was given, or that stand on what one governs."""
@@ -150,14 +137,7 @@ class Explainer:
             found = []
             for grant, permission in standing:
                 space = spaces.get(permission.cube or "", permission.space or ROOT)
-                governs = decide_space(
-                    rights,
-                    Action.GOVERN,
-                    space,
-                    cube=permission.cube or "",
-                    purpose=actor.purpose,
-                    now=tx.now,
-                ).allowed and actor.reaches(space)
+                governs = self._gate.governs(tx, actor, space, permission.cube or "")
                 if (grant.to in rights.names or governs) and on in (None, grant.on):
                     found.append(grant)
             self._gate.note(tx, actor, "memos.grants")

@@ -318,17 +318,16 @@ class Gate:
             Refusal: It is not there, or the actor neither governs its space nor may read it.
         """
         found = self._find(tx, actor, ref)
-        if found is not None and self._governs(tx, actor, found.cube):
+        if found is not None and self.governs(
+            tx, actor, self.space_of(tx, found.cube), found.cube.id
+        ):
             return found
         return self.locate(tx, actor, ref, ended_too=ended_too)
 
-    def _governs(self, tx: Transaction, actor: Actor, cube: CubeRow) -> bool:
-        space = self.space_of(tx, cube)
-        rights = self.access(tx, actor).rights
-        purpose = actor.purpose
-        decision = decide_space(
-            rights, Action.GOVERN, space, cube=cube.id, purpose=purpose, now=tx.now
-        )
+    def governs(self, tx: Transaction, actor: Actor, space: str, cube: str = "") -> bool:
+        """Tell whether the actor governs a space, or one memory in it, within its bound."""
+        rights, meant = self.access(tx, actor).rights, actor.purpose
+        decision = decide_space(rights, Action.GOVERN, space, cube=cube, purpose=meant, now=tx.now)
         return actor.at is None and actor.reaches(space) and decision.allowed
 
     def space_id(self, tx: Transaction, path: str | None) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from memos_core.content import Content
-from memos_core.cube import Mark, MemCube, Sensitivity
+from memos_core.cube import Header, Mark, MemCube, Sensitivity
 from memos_core.infrastructure.governance.detection.detector import Detector
 from memos_core.infrastructure.governance.redaction import carried_marks, find_marks
 from memos_core.infrastructure.index.entry import FloatArray
@@ -28,6 +28,12 @@ class Raw:
     sensitivity: Sensitivity
     before: MemCube | None = None
     """The version before, whose marks stay on what stays."""
+
+    @classmethod
+    def of(cls, header: Header, content: Content, *, before: MemCube) -> Raw:
+        """Describe a memory's next version, which has this header and content."""
+        level = Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
+        return cls(content, header.metadata, header.field_sensitivity, level, before)
 
 
 @dataclass(frozen=True, slots=True)

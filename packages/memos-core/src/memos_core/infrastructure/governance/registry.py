@@ -28,7 +28,11 @@ from memos_core.infrastructure.governance.decision import (
     decide_label,
 )
 from memos_core.infrastructure.governance.labels import Label
-from memos_core.infrastructure.governance.names import check_principal, realm_of
+from memos_core.infrastructure.governance.names import (
+    check_principal,
+    is_principal,
+    realm_of,
+)
 from memos_core.infrastructure.governance.policies import read_policies
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
@@ -114,6 +118,11 @@ class Registry:
         origin_id = found
         tx.on_commit.append(lambda: self._origins.update({name: origin_id}))
         return origin_id
+
+    def ensure_source(self, tx: Transaction, name: str) -> str:
+        """Return the id of a principal or an origin, introducing it to the vault if need be."""
+        known = self.ensure_principal if is_principal(name) else self.ensure_origin
+        return known(tx, name)
 
     def source_names(self, tx: Transaction, ids: Iterable[str]) -> dict[str, str]:
         """Resolve the ids of sources, principals and origins alike, to names."""

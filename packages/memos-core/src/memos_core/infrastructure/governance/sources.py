@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from memos_core.cube import Trust
-from memos_core.infrastructure.governance.names import is_principal
 from memos_core.infrastructure.governance.policies import quarantine_seal, trust_seal
 from memos_core.infrastructure.governance.registry import Registry
 from memos_core.infrastructure.vault import schema
@@ -52,9 +51,7 @@ class Sources:
 
     def ensure(self, tx: Transaction, name: str) -> str:
         """Return the id of a source, introducing it to the vault if need be."""
-        if is_principal(name):
-            return self._registry.ensure_principal(tx, name)
-        return self._registry.ensure_origin(tx, name)
+        return self._registry.ensure_source(tx, name)
 
     def set_trust(self, tx: Transaction, name: str, level: Trust) -> str:
         """Set how far a source is trusted, for all that it ever brought.

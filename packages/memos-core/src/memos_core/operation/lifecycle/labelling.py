@@ -9,7 +9,6 @@ from sqlalchemy import select
 
 from memos_core.cube import Header, Sensitivity, Source
 from memos_core.infrastructure.governance.labels import Atom, Label
-from memos_core.infrastructure.governance.names import is_principal
 from memos_core.infrastructure.governance.redaction import top_level
 from memos_core.infrastructure.governance.registry import Registry
 from memos_core.infrastructure.vault import journal, schema
@@ -65,9 +64,7 @@ class Labeller:
         """Return the ids of what a content comes from: its author, and its origin if it has one."""
         if origin is None:
             return {author_id}
-        if is_principal(origin):
-            return {author_id, self._registry.ensure_principal(tx, origin)}
-        return {author_id, self._registry.ensure_origin(tx, origin)}
+        return {author_id, self._registry.ensure_source(tx, origin)}
 
     def parent_labels(self, tx: Transaction, cube_id: str) -> list[Label]:
         """Read the present labels of the memories that this one was derived from."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-from memos_core.cube import Header, MemCube, Sensitivity
+from memos_core.cube import Header, MemCube
 from memos_core.errors import ConflictError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.records import Record
+from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.models.embedder import Embedder
-from memos_core.operation.gate import Gate, Ref
-from memos_core.operation.lifecycle.updating import TRIES, Change, Updater, header_of
+from memos_core.operation.gate import Ref
+from memos_core.operation.lifecycle.updating import Change, Compute, Updater, header_of
 from memos_core.operation.preparing import Preparer, Raw
 from memos_core.operation.retrieval.versions import Versions
 
@@ -27,16 +27,12 @@ class Reverter:
     """Writes versions that take a memory back, or freeze it.
 
     Args:
-        gate: Decides and records.
         updater: Writes versions.
         preparer: Marks and embeds contents.
         versions: Reads earlier versions.
     """
 
-    def __init__(
-        self, gate: Gate, updater: Updater, preparer: Preparer, versions: Versions
-    ) -> None:
-        self._gate = gate
+    def __init__(self, updater: Updater, preparer: Preparer, versions: Versions) -> None:
         self._updater = updater
         self._preparer = preparer
         self._versions = versions
@@ -49,51 +45,41 @@ class Reverter:
         Raises:
             ConflictError: The memory is not at `expected_version`, or is frozen, or kept changing.
         """
-        verb = "memos.rollback"
-        for _ in range(TRIES):
-            with self._gate.snapshot(actor, verb) as tx:
-                seen = self._updater.changeable(tx, actor, ref, expected_version)
-                earlier = self._versions.one(tx, actor, seen, number)
-                embedder = self._preparer.embedding.embedder(tx)
-            change = self._back_to(earlier, header_of(seen), embedder)
-            change = replace(change, reason=reason or f"back to version {number}")
-            with self._gate.effect(actor, verb) as tx:
-                record = self._updater.changeable(tx, actor, seen.cube.id, expected_version)
-                if record.cube.version == seen.cube.version:
-                    return self._updater.write(tx, actor, record, change)
-        raise ConflictError("the memory kept changing: read it again, then roll it back")
 
-    def _back_to(self, earlier: Record, present: Header, embedder: Embedder) -> Change:
+        def begin(tx: Transaction, seen: Record) -> Compute:
+            earlier = self._versions.one(tx, actor, seen, number)
+            why = reason or f"back to version {number}"
+            return lambda embedder: self._back_to(earlier, header_of(seen), why, embedder)
+
+        verb = "memos.rollback"
+        return self._updater.revise(actor, verb, ref, begin, expected_version=expected_version)
+
+    def _back_to(self, earlier: Record, present: Header, reason: str, embedder: Embedder) -> Change:
         was = earlier.memcube()
         levels = dict(present.field_sensitivity)
         for path, level in was.meta.field_sensitivity.items():
             levels[path] = max(level, levels.get(path, level))
         described = {name: getattr(was.meta, name) for name in DESCRIPTIVE}
         header = present.model_copy(update=described | {"field_sensitivity": levels})
-        level = Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
-        raw = Raw(was.content, header.metadata, levels, level, before=was)
-        made = self._preparer.prepare(embedder, [raw])[0]
-        header = header.model_copy(update={"marks": made.marks})
-        return Change(header, was.content, made, "", action="rollback")
+        return self._change(header, was, reason, "rollback", embedder)
 
     def freeze(self, actor: Actor, ref: Ref, reason: str, *, frozen: bool) -> MemCube:
         """Keep a memory from changing, or let it change again; a version says so."""
         action = "freeze" if frozen else "unfreeze"
-        verb = f"memos.{action}"
-        for _ in range(TRIES):
-            with self._gate.snapshot(actor, verb) as tx:
-                seen = self._updater.changeable(tx, actor, ref, None, thaw=not frozen)
-                embedder = self._preparer.embedding.embedder(tx)
-            cube, header = seen.memcube(), header_of(seen)
-            if not frozen and not header.frozen:
+
+        def begin(_tx: Transaction, seen: Record) -> Compute:
+            cube = seen.memcube()
+            if not frozen and not cube.meta.frozen:
                 raise ConflictError(f"memory {cube.id} is not frozen")
-            level = Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
-            raw = Raw(cube.content, header.metadata, header.field_sensitivity, level, before=cube)
-            made = self._preparer.prepare(embedder, [raw])[0]
-            header = header.model_copy(update={"frozen": frozen, "marks": made.marks})
-            change = Change(header, cube.content, made, reason, action=action)
-            with self._gate.effect(actor, verb) as tx:
-                record = self._updater.changeable(tx, actor, seen.cube.id, None, thaw=not frozen)
-                if record.cube.version == seen.cube.version:
-                    return self._updater.write(tx, actor, record, change)
-        raise ConflictError(f"the memory kept changing: try to {action} it again")
+            header = header_of(seen).model_copy(update={"frozen": frozen})
+            return lambda embedder: self._change(header, cube, reason, action, embedder)
+
+        return self._updater.revise(actor, f"memos.{action}", ref, begin, thaw=not frozen)
+
+    def _change(
+        self, header: Header, was: MemCube, reason: str, action: str, embedder: Embedder
+    ) -> Change:
+        """Describe a version with this header and the content of one that was."""
+        made = self._preparer.prepare(embedder, [Raw.of(header, was.content, before=was)])[0]
+        header = header.model_copy(update={"marks": made.marks})
+        return Change(header, was.content, made, reason, action=action)

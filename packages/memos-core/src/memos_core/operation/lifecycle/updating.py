@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -66,6 +67,10 @@ class Change:
     action: str = "update"
 
 
+Compute = Callable[[Embedder], Change]
+"""Makes a memory's next version, with the vault's embedder, outside any transaction."""
+
+
 class Updater:
     """Writes new versions.
 
@@ -117,21 +122,57 @@ class Updater:
             check_principal(name)
         for purpose in wanted.purposes or ():
             check_purpose(purpose)
+
+        def begin(tx: Transaction, seen: Record) -> Compute:
+            clearance = self._clearance(tx, actor, seen)
+            header = patched_header(header_of(seen), wanted, tx.now)
+
+            def compute(embedder: Embedder) -> Change:
+                cube = seen.memcube()
+                change = self._changed(cube, header, wanted, mode, clearance, embedder)
+                return replace(change, reason=reason)
+
+            return compute
+
+        return self.revise(actor, VERB, ref, begin, expected_version=expected_version)
+
+    def revise(
+        self,
+        actor: Actor,
+        verb: str,
+        ref: Ref,
+        begin: Callable[[Transaction, Record], Compute],
+        *,
+        expected_version: int | None = None,
+        thaw: bool = False,
+    ) -> MemCube:
+        """Write a version that is computed outside the writer's lock, again if it was overtaken.
+
+        Args:
+            actor: Who acts.
+            verb: The ledger's name of the verb.
+            ref: The memory.
+            begin: Reads what the computation needs, in the snapshot in which the memory was seen.
+            expected_version: Refuse if it is not at this version.
+            thaw: Also where it is frozen.
+
+        Raises:
+            ConflictError: It is not at `expected_version`, or is frozen, or kept
+                changing meanwhile.
+        """
         for _ in range(TRIES):
-            with self._gate.snapshot(actor, VERB) as tx:
+            with self._gate.snapshot(actor, verb) as tx:
                 self._quotas.check_reads(tx, actor)  # for the answer shows the memory
-                seen = self.changeable(tx, actor, ref, expected_version)
-                clearance = self._clearance(tx, actor, seen)
+                seen = self.changeable(tx, actor, ref, expected_version, thaw=thaw)
                 embedder = self._embedding.embedder(tx)
-                header = patched_header(header_of(seen), wanted, tx.now)
-            with self._gate.refusals(actor, VERB):
-                change = self._changed(seen.memcube(), header, wanted, mode, clearance, embedder)
-            change = replace(change, reason=reason)
-            with self._gate.effect(actor, VERB) as tx:
-                record = self.changeable(tx, actor, seen.cube.id, expected_version)
+                compute = begin(tx, seen)
+            with self._gate.refusals(actor, verb):
+                change = compute(embedder)
+            with self._gate.effect(actor, verb) as tx:
+                record = self.changeable(tx, actor, seen.cube.id, expected_version, thaw=thaw)
                 if record.cube.version == seen.cube.version:
                     return self.write(tx, actor, record, change)
-        raise ConflictError("the memory kept changing: read it again, then update it")
+        raise ConflictError("the memory kept changing: read it again, then change it")
 
     def _changed(
         self,
@@ -164,9 +205,7 @@ class Updater:
             raise
         check_header_size(header, limit)
         before, metadata = seen.meta, header.metadata
-        level = Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
-        raw = Raw(content, metadata, header.field_sensitivity, level, before=seen)
-        made = self._preparer.prepare(embedder, [raw])[0]
+        made = self._preparer.prepare(embedder, [Raw.of(header, content, before=seen)])[0]
         if wanted.field_sensitivity is not None:
             fields = before.field_sensitivity
             shown = visible(content, metadata, marks=(), fields=fields, clearance=clearance)

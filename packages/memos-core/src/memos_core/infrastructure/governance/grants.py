@@ -161,7 +161,8 @@ class Grants:
         row = {"group_id": group_id, "member_id": member_id}
         table = schema.members
         if not tx.connection.scalar(select(table.c.group_id).filter_by(**row)):
-            tx.connection.execute(insert(table), row)
+            sealed = row | {"seal": schema.sealed(table, row)}
+            tx.connection.execute(insert(table), sealed)
         self._vault.move_epoch(tx)
 
     def leave(self, tx: Transaction, group: str, member: str) -> list[GrantId]:

@@ -88,7 +88,8 @@ class Registry:
                 "clearance": int(Sensitivity.INTERNAL),
                 "created": tx.now,
             }
-            tx.connection.execute(insert(schema.principals), row)
+            sealed = row | {"seal": schema.sealed(schema.principals, row)}
+            tx.connection.execute(insert(schema.principals), sealed)
         return found
 
     def principal_name(self, tx: Transaction, principal_id: str) -> str:
@@ -134,9 +135,11 @@ class Registry:
         """Set how sensitive a memory a principal may read in shared spaces."""
         principal_id = self.ensure_principal(tx, name)
         table = schema.principals
-        tx.connection.execute(
-            update(table).where(table.c.id == principal_id).values(clearance=int(level))
-        )
+        chosen = table.c.id == principal_id
+        row = tx.connection.execute(select(table).where(chosen)).mappings().one()
+        changed = dict(row) | {"clearance": int(level)}
+        changed["seal"] = schema.sealed(table, changed)
+        tx.connection.execute(update(table).where(chosen).values(**changed))
 
     def find_space(self, tx: Transaction, path: str) -> SpaceRef | None:
         """Return the ids of a space, or None if nothing was ever put there."""
@@ -179,9 +182,9 @@ class Registry:
             realm_id = self._mint("rlm")
             tx.connection.execute(insert(realms).values(id=realm_id, name=name, seq=0))
         made = SpaceRef(self._mint("spc"), path, realm_id)
-        tx.connection.execute(
-            insert(schema.spaces).values(id=made.id, path=path, realm_id=realm_id)
-        )
+        row = {"id": made.id, "path": path, "realm_id": realm_id}
+        sealed = row | {"seal": schema.sealed(schema.spaces, row)}
+        tx.connection.execute(insert(schema.spaces), sealed)
         return made
 
     def ensure_label(self, tx: Transaction, label: Label) -> str:

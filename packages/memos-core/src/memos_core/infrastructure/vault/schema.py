@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_NUMBER: Final = 2
+SCHEMA_NUMBER: Final = 3
 _BATCH: Final = 500
 
 metadata = MetaData()
@@ -42,6 +42,7 @@ vault = Table(
     Column("embedder", Text),
     Column("dims", Integer),
     Column("created", BigInteger, nullable=False),
+    Column("backed_up", BigInteger),  # when a backup was last taken
 )
 
 principals = Table(
@@ -51,6 +52,7 @@ principals = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("clearance", Integer, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("seal", String(64), nullable=False, server_default=""),
 )
 
 members = Table(
@@ -58,6 +60,7 @@ members = Table(
     metadata,
     Column("group_id", String(40), ForeignKey("principals.id"), primary_key=True),
     Column("member_id", String(40), ForeignKey("principals.id"), primary_key=True, index=True),
+    Column("seal", String(64), nullable=False, server_default=""),
 )
 
 realms = Table(
@@ -74,6 +77,7 @@ spaces = Table(
     Column("id", String(40), primary_key=True),
     Column("path", Text, nullable=False, unique=True),
     Column("realm_id", String(40), ForeignKey("realms.id"), nullable=False),
+    Column("seal", String(64), nullable=False, server_default=""),
 )
 
 labels = Table(
@@ -193,6 +197,7 @@ lineage = Table(
     Column("child_id", String(40), ForeignKey("cubes.id"), primary_key=True),
     Column("parent_id", String(40), primary_key=True, index=True),
     Column("parent_version", Integer, nullable=False),
+    Column("seal", String(64), nullable=False, server_default=""),
 )
 
 embeddings = Table(
@@ -228,6 +233,40 @@ tombstones = Table(
     Column("forgotten_at", BigInteger, nullable=False),
     Column("principal_id", String(40), nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("principal_id", String(40), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("forgotten", Text, nullable=False),  # the ids that were named, as JSON
+    Column("derived", Text, nullable=False),  # those that went with them and could be read
+    Column("realms", Text, nullable=False),  # by realm, the journal entry that removed them
+    Column("erased", BigInteger),  # since when their bytes are gone
+)
+
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("seal", String(64), nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("space", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("instant", BigInteger, nullable=False),
+    Column("set_by", String(40), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("seal", String(64), nullable=False),
+    UniqueConstraint("space", "name", name="snapshots_name"),
 )
 
 chains = Table(
@@ -311,6 +350,16 @@ def seal(*columns: str | int | bytes | None) -> str:
     plain = [value.hex() if isinstance(value, bytes) else value for value in columns]
     text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def sealed(table: Table, row: Mapping[str, Any]) -> str:
+    """Compute the seal of a row of a table whose last column is its seal.
+
+    Args:
+        table: The table.
+        row: The values of its other columns.
+    """
+    return seal(*(row[column.name] for column in table.columns if column.name != "seal"))
 
 
 def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

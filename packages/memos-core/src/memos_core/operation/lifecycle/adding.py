@@ -286,11 +286,12 @@ class Adder:
             for parent in each.parents
         }
         if lineage:
-            rows = [
+            rows: list[dict[str, Any]] = [
                 {"child_id": child, "parent_id": parent, "parent_version": version}
                 for (child, parent), version in lineage.items()
             ]
-            tx.connection.execute(insert(schema.lineage), rows)
+            sealed = [row | {"seal": schema.sealed(schema.lineage, row)} for row in rows]
+            tx.connection.execute(insert(schema.lineage), sealed)
         realms: dict[str, list[str]] = {}
         for record in records:
             realms.setdefault(record.cube.realm_id, []).append(record.cube.id)

@@ -2,71 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from memos_core import ConflictError, Key, MemOS, NotFoundError
 from memos_core.testing import HashingEmbedder
-
-SPAWN = multiprocessing.get_context("forkserver")
-
-
-def serve(folder: str, principal: str, pipe: Connection) -> None:
-    """Hold the vault open and do what the test says."""
-    with MemOS.open(folder, embedder=HashingEmbedder()) as memos:
-        session = memos.session(principal)
-        pipe.send("open")
-        while (order := pipe.recv()) is not None:
-            verb, args, fields = order
-            try:
-                answer = getattr(session, verb)(*args, **fields)
-                pipe.send(answer.texts if verb == "search" else getattr(answer, "id", answer))
-            except Exception as error:
-                pipe.send(error)
-
-
-class Other:
-    """A process that has the vault open."""
-
-    def __init__(self, folder: Path, principal: str) -> None:
-        self._pipe, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=serve, args=(str(folder), principal, theirs))
-        self.process.start()
-        theirs.close()
-        assert self._pipe.recv() == "open"
-
-    def __getattr__(self, verb: str) -> Callable[..., Any]:
-        def call(*args: Any, **fields: Any) -> Any:
-            self._pipe.send((verb, args, fields))
-            answer = self._pipe.recv()
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        return call
-
-    def stop(self) -> None:
-        self._pipe.send(None)
-        self.process.join()
-
-
-@contextmanager
-def others(folder: Path, *principals: str) -> Iterator[list[Other]]:
-    started = [Other(folder, principal) for principal in principals]
-    try:
-        yield started
-    finally:
-        for each in started:
-            each.stop()
+from tests.processes import SPAWN, others
 
 
 def test_what_one_process_adds_forgets_or_revokes_the_next_search_of_another_knows(

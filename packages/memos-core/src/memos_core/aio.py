@@ -58,6 +58,10 @@ class AsyncAudit:
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
 
+    async def erasure(self, report: ForgetReport | str) -> ForgetReport:
+        """Say how far a forgetting has come; see `Audit.erasure`."""
+        return await anyio.to_thread.run_sync(self._audit.erasure, report)
+
     async def query(
         self,
         *,

@@ -14,7 +14,7 @@ from memos_core.infrastructure.ledger.keys import SigningKey
 from memos_core.operation.auditing import LogQuery
 from memos_core.operation.engine import Engine
 from memos_core.operation.gate import Ref, check_ref
-from memos_core.results import LogEntry, Page, PruneReport
+from memos_core.results import ForgetReport, LogEntry, Page, PruneReport
 
 
 class Audit:
@@ -73,6 +73,26 @@ class Audit:
         ref = None if cube is None else check_ref(cube)
         asked = LogQuery(principal, ref, action, since, until, limit, cursor)
         return self._engine.auditor.query(self._actor, asked)
+
+    def erasure(self, report: ForgetReport | str) -> ForgetReport:
+        """Say how far a forgetting has come, after having finished what can be finished.
+
+        Args:
+            report: What `forget` returned, or its id.
+
+        Raises:
+            NotFoundError: There is none that this principal asked for, or that is its to govern.
+
+        Example:
+            >>> from memos_core.testing import temporary_memos
+            >>> with temporary_memos() as memos:
+            ...     alice = memos.session("user:alice")
+            ...     report = alice.forget(alice.add("The code is 4711.").id)
+            ...     alice.audit.erasure(report).status
+            'erased'
+        """
+        erasure_id = report.id if isinstance(report, ForgetReport) else str(check_ref(report))
+        return self._engine.eraser.report(self._actor, erasure_id)
 
     def checkpoint(self) -> SignedCheckpoint:
         """Sign where every chain of the ledger stands, and publish it to the vault's anchors.

@@ -104,14 +104,31 @@ class ForgetReport:
         forgotten: The memories that were named.
         derived: Those that were derived from them and went with them, as far as the caller could
             read them.
-        status: `erased` where the database's bytes are gone, else `pending`.
+        status: `erased` where all bytes are gone from the vault, else `pending`.
         pending: What still holds bytes, and why.
+        id: For `session.audit.erasure`, which says how far it has come since.
+        notes: What lies beyond the vault, such as backups.
     """
 
     forgotten: tuple[CubeId, ...]
     derived: tuple[CubeId, ...]
     status: Literal["pending", "erased"]
     pending: tuple[str, ...] = ()
+    id: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What `MemOS.maintain` did.
+
+    Args:
+        erased: The reports of forgetting that became `erased`.
+        pending: Those that still are not, with what holds bytes, and why.
+    """
+
+    erased: tuple[str, ...]
+    pending: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from memos_core.infrastructure.governance.registry import Registry
 from memos_core.infrastructure.governance.sources import Sources
 from memos_core.infrastructure.index.analysis import Analyzer
 from memos_core.infrastructure.index.cache import PageCache
+from memos_core.infrastructure.index.entry import Entry
 from memos_core.infrastructure.index.fingerprint import FingerprintPage, Traced
-from memos_core.infrastructure.index.follower import Follower
-from memos_core.infrastructure.index.page import RealmPage
+from memos_core.infrastructure.index.follower import Followable, Follower
+from memos_core.infrastructure.index.page import PageView, RealmPage
 from memos_core.infrastructure.ledger import (
     Anchor,
     Checkpoints,
@@ -49,6 +50,7 @@ from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
 from memos_core.operation.lifecycle.adding import Adder
+from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.labelling import Labeller
 from memos_core.operation.lifecycle.reverting import Reverter
@@ -62,6 +64,7 @@ from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer, fingerprinted
 from memos_core.operation.retrieval.versions import Versions
 from memos_core.operation.signing import Signer
+from memos_core.results import Maintenance
 from memos_core.session import Session
 from memos_core.settings import Settings
 
@@ -236,22 +239,33 @@ class MemOS:
         """Examine the vault: the database, every memory's seal, every journal, the keys."""
         return examine(self._vault, self._keyring)
 
+    def maintain(self) -> Maintenance:
+        """Do what is due: today, bring erasures to their end.
+
+        Any process may, as often as it likes; a worker does it every now and then.
+
+        Returns:
+            What was done, and what is still pending, and why.
+        """
+        return self._engine.eraser.finish()
+
     def close(self) -> None:
         """Close the vault's files. Sessions of it cannot be used afterwards.
 
-        Where there are anchors, a last checkpoint is taken and published; if that fails, it is a
-        warning, and the next one makes up for it.
+        Where there are anchors, a last checkpoint is taken and published, and what can be is
+        erased; if that fails, it is a warning, and the next one makes up for it.
         """
         if self._closed:
             return
         self._closed = True
         try:
+            self._engine.eraser.finish()
             if self._anchors:
                 self._engine.auditor.seal()
         except (MemosError, OSError) as error:
             warnings.warn(f"no last checkpoint was published: {error}", stacklevel=2)
         finally:
-            self._vault.database.close()
+            self._vault.close()
 
     def __enter__(self) -> Self:
         return self
@@ -310,9 +324,13 @@ def _wire(
     grants = Grants(vault, registry)
     quotas, retention = Quotas(registry), Retention(gate)
     updater = Updater(gate, preparer, labeller, quotas, retention, settings)
-    forgetter = Forgetter(gate, retention, quotas)
     indexer = PlaintextIndexer(analyzer)
-    follower = Follower(indexer.describe, RealmPage, PageCache(settings.page_budget_bytes))
+    pages = PageCache[Followable[Entry, PageView]](settings.page_budget_bytes)
+    follower = Follower("plaintext", indexer.describe, RealmPage, pages, vault.presence)
+    fingerprints = _fingerprints(indexer, settings, vault)
+    auditor = Auditor(gate, keyring, publisher)
+    eraser = Eraser(gate, [follower, fingerprints], auditor.announce)
+    forgetter = Forgetter(gate, retention, quotas, eraser)
     versions = Versions(gate, quotas)
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     return Engine(
@@ -320,26 +338,29 @@ def _wire(
         adder=Adder(gate, preparer, labeller, updater, forgetter, quotas, settings),
         updater=updater,
         forgetter=forgetter,
+        eraser=eraser,
         recall=recall,
         versions=versions,
         reverter=Reverter(updater, preparer, versions),
-        tracer=Tracer(gate, recall, _fingerprints(indexer, settings)),
+        tracer=Tracer(gate, recall, fingerprints),
         provenances=Provenances(gate, signer, quotas),
         governing=Governing(gate, grants, labeller),
         policing=Policing(gate, Sources(vault, registry), quotas),
         retention=retention,
         explainer=Explainer(gate, grants),
-        auditor=Auditor(gate, keyring, publisher),
+        auditor=auditor,
         settings=settings,
     )
 
 
 def _fingerprints(
-    indexer: PlaintextIndexer, settings: Settings
+    indexer: PlaintextIndexer, settings: Settings, vault: Vault
 ) -> Follower[Traced, FingerprintPage]:
     budget = settings.page_budget_bytes // 4
     return Follower(
+        "fingerprints",
         lambda found: fingerprinted(indexer, found),
         lambda realm_id, _dims: FingerprintPage(realm_id),
         PageCache(budget),
+        vault.presence,
     )

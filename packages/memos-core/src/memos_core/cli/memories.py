@@ -1,10 +1,8 @@
-"""The verbs of memory: add, import, search, show, history, forget."""
+"""The verbs of memory: add, import, search, show, history."""
 
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -32,7 +30,7 @@ from memos_core.cli.output import (
 )
 from memos_core.cli.times import parse_end, parse_instant
 from memos_core.cube import MemCube, Sensitivity
-from memos_core.draft import Draft, Key
+from memos_core.draft import Draft
 from memos_core.errors import InvalidInputError, MemosError
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.session import Session
@@ -204,37 +202,6 @@ def history(desk: Desk, ref: RefArgument = None, key: KeyOption = None) -> None:
         for each in versions
     ]
     desk.screen.answer(data, history_table(versions))
-
-
-@verb
-def forget(
-    desk: Desk,
-    refs: Annotated[
-        list[str] | None, typer.Argument(metavar="REF...", help="The memories' ids.")
-    ] = None,
-    key: Annotated[
-        list[str] | None, typer.Option("--key", help="Name one by its key; repeatable.")
-    ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the tombstone.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Forget memories for good, and everything that was derived from them."""
-    named: list[str | Key] = [*(refs or []), *(Key(name) for name in key or [])]
-    if not named:
-        raise typer.BadParameter("name at least one memory", param_hint="REF or --key")
-    with desk.session() as session:
-        if not yes and sys.stdin.isatty():
-            question = f"Forget {_count(len(named))} and everything derived from them, for good?"
-            typer.confirm(question, abort=True, err=True)
-        report = session.forget(named, reason=reason)
-    lines = [f"Forgot {', '.join(report.forgotten)}."]
-    if report.derived:
-        lines.append(f"Derived from them, and forgotten too: {', '.join(report.derived)}.")
-    if report.pending:
-        lines.append(f"Still holding bytes: {'; '.join(report.pending)}.")
-    else:
-        lines.append("Their bytes are erased from the database and its log.")
-    desk.screen.answer(asdict(report), *lines)
 
 
 def _progress(desk: Desk) -> Progress:

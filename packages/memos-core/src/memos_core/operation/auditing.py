@@ -14,7 +14,13 @@ from typing import Final
 from pydantic import JsonValue
 
 from memos_core.clock import require_aware, to_micros
-from memos_core.errors import AnchorError, DeniedError, InvalidInputError, NotFoundError
+from memos_core.errors import (
+    AnchorError,
+    DeniedError,
+    InvalidInputError,
+    MemosError,
+    NotFoundError,
+)
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ROOT, Action
 from memos_core.infrastructure.governance.names import check_principal
@@ -173,6 +179,20 @@ class Auditor:
                 return self._take(tx, by, "assist")
 
         self._published(take)
+
+    def announce(self) -> tuple[str, ...]:
+        """Tell the anchors, if there are any, what was withdrawn; it was done whatever they answer.
+
+        Returns:
+            What went wrong.
+        """
+        if not self._publisher.anchors:
+            return ()
+        try:
+            self.seal()
+        except (MemosError, OSError) as error:
+            return (f"the anchors, which must know for a backup that is restored: {error}",)
+        return ()
 
     def _published(self, take: Callable[[], SignedCheckpoint]) -> SignedCheckpoint:
         with suppress(AnchorError):  # tried again below; a contradiction stops it here

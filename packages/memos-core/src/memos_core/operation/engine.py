@@ -9,6 +9,7 @@ from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
 from memos_core.operation.lifecycle.adding import Adder
+from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.reverting import Reverter
 from memos_core.operation.lifecycle.updating import Updater
@@ -29,6 +30,7 @@ class Engine:
     adder: Adder
     updater: Updater
     forgetter: Forgetter
+    eraser: Eraser
     recall: Recall
     versions: Versions
     reverter: Reverter

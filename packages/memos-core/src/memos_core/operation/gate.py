@@ -6,7 +6,7 @@ and only then raised. What may not be read is answered exactly like what is not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -160,18 +160,18 @@ class Gate:
         if self._chain.get() is not None:
             raise ConflictError(f"{verb} reads what is committed: do it before or after a pipeline")
 
-    def truncate_log(self) -> tuple[str, ...]:
-        """Empty the write-ahead log, or have it emptied when the running pipeline has committed.
+    def postponed(self, work: Callable[[], object]) -> bool:
+        """Leave work for when the running pipeline has committed.
 
         Returns:
-            What still holds bytes, and why; nothing where it is empty now.
+            Whether there is a pipeline; without one nothing was left.
         """
         chain = self._chain.get()
-        if chain is not None:
-            chain.afterwards.append(self.vault.database.truncate_log)
-            return ("everything: the pipeline has not committed yet",)
-        emptied = self.vault.database.truncate_log()
-        return () if emptied else ("the write-ahead log: a reader still needs it",)
+        if chain is None:
+            return False
+        if work not in chain.afterwards:
+            chain.afterwards.append(work)
+        return True
 
     @contextmanager
     def refusals(self, actor: Actor, verb: str) -> Iterator[None]:

@@ -50,9 +50,19 @@ class PageCache(Generic[P]):
                 self._often[realm_id] = page
             return page
 
-    def put(self, page: P) -> None:
-        """Keep a page, dropping others if the budget needs it; the newest always stays."""
+    def peek(self, realm_id: str) -> P | None:
+        """Return a realm's page if it is in memory; that is no use of it."""
         with self._lock:
+            return self._often.get(realm_id) or self._once.get(realm_id)
+
+    def put(self, page: P) -> list[str]:
+        """Keep a page, dropping others if the budget needs it; the newest always stays.
+
+        Returns:
+            The realms whose pages were dropped.
+        """
+        with self._lock:
+            dropped: list[str] = []
             self._often.pop(page.realm_id, None)
             self._once[page.realm_id] = page
             sizes = {each.realm_id: each.nbytes for each in self._pages()}
@@ -60,6 +70,8 @@ class PageCache(Generic[P]):
                 queue = self._once if len(self._once) > 1 or not self._often else self._often
                 realm_id, _page = queue.popitem(last=False)
                 sizes.pop(realm_id)
+                dropped.append(realm_id)
+            return dropped
 
     def emptied(self) -> PageCache[P]:
         """Make an empty cache with the same budget."""

@@ -21,6 +21,17 @@ class Facets:
         for name, key in facets:
             self._rows.setdefault(name, {}).setdefault(key, []).append(row)
 
+    def drop(self, wiped: frozenset[int]) -> None:
+        """Strike rows out, and the values that no other row has."""
+        for name, values in list(self._rows.items()):
+            for key, rows in list(values.items()):
+                if not wiped.isdisjoint(rows):
+                    values[key] = [row for row in rows if row not in wiped]
+                    if not values[key]:
+                        del values[key]
+            if not values:
+                del self._rows[name]
+
     def mask(self, condition: Condition, count: int) -> BoolArray:
         """Say which of the first `count` rows meet a condition.
 

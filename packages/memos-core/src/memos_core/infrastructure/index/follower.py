@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.index.cache import Cached, PageCache
 from memos_core.infrastructure.vault import journal
+from memos_core.infrastructure.vault.presence import Presence
 from memos_core.infrastructure.vault.records import Damage, Indexable, Record, stream_realm
 from memos_core.infrastructure.vault.vault import Transaction
 
@@ -49,17 +50,23 @@ class Follower(Generic[E, V]):
     """Hands out pages that are as new as the snapshot that asks.
 
     Args:
+        kind: What kind of pages they are.
         describe: Turns a record and its vector into an entry of a page.
         new_page: Makes an empty page for a realm, and vectors of so many dimensions.
         cache: Where pages are kept.
+        presence: Told which pages this process holds, and up to where they are clean.
     """
 
     def __init__(
         self,
+        kind: str,
         describe: Callable[[Indexable], E],
         new_page: Callable[[str, int], Followable[E, V]],
         cache: PageCache[Followable[E, V]],
+        presence: Presence,
     ) -> None:
+        self._kind = kind
+        self._presence = presence
         self._describe = describe
         self._new_page = new_page
         self._cache = cache
@@ -90,13 +97,32 @@ class Follower(Generic[E, V]):
         with self._realm_lock(realm_id):
             page = self._cache.get(realm_id)
             if page is None or page.is_sparse:
+                self._presence.holds(self._name(realm_id), 0)  # before anything of it is read
                 page = self._new_page(realm_id, dims)
                 self._take_in(page, tx, None, embedder, seq)
-                self._cache.put(page)
-            elif page.seq < seq:
-                changed = journal.changed_since(tx, realm_id, page.seq)
-                self._take_in(page, tx, changed, embedder, seq)
+                for dropped in self._cache.put(page):
+                    self._presence.lets_go(self._name(dropped))
+                self._presence.holds(self._name(realm_id), seq)
+            else:
+                self._catch_up(page, tx, embedder, seq)
             return page.view()
+
+    def clean(self, tx: Transaction, realm_id: str, seq: int, embedder: str) -> None:
+        """Bring a realm's page up to a journal entry if there is one in memory, as for `follow`."""
+        self._check_fork()
+        with self._realm_lock(realm_id):
+            page = self._cache.peek(realm_id)
+            if page is not None:
+                self._catch_up(page, tx, embedder, seq)
+
+    def _catch_up(self, page: Followable[E, V], tx: Transaction, embedder: str, seq: int) -> None:
+        if page.seq < seq:
+            changed = journal.changed_since(tx, page.realm_id, page.seq)
+            self._take_in(page, tx, changed, embedder, seq)
+            self._presence.holds(self._name(page.realm_id), seq)
+
+    def _name(self, realm_id: str) -> str:
+        return f"{self._kind}:{realm_id}"
 
     def as_of(
         self,

@@ -3,6 +3,10 @@
 Rows are only ever appended; an update or a removal marks the old row dead. A reader takes a
 `PageView`, a snapshot that later changes do not touch, and works on it without a lock. A page whose
 dead rows outnumber the living is read anew.
+
+What was forgotten is wiped: its rows lose their vector, words, values and names, also in the
+snapshots that a search may still be working on. That search finds at the end that the memory is
+gone, and is done again.
 """
 
 from __future__ import annotations
@@ -36,6 +40,14 @@ class _Codes:
             self.values.append(value)
         return self._index[value]
 
+    def keep(self, used: Iterable[int]) -> None:
+        """Forget the strings of all other codes; the codes themselves are not given again."""
+        kept = set(used)
+        for code, value in enumerate(self.values):
+            if code not in kept:
+                self._index.pop(value, None)
+                self.values[code] = ""
+
 
 class _Posting:
     """The rows that hold a term, ascending, with how often."""
@@ -49,6 +61,14 @@ class _Posting:
     def append(self, row: int, count: int) -> None:
         self.rows.append(row)
         self.counts.append(count)
+
+    def holds(self, wiped: frozenset[int]) -> bool:
+        return not wiped.isdisjoint(self.rows)
+
+    def drop(self, wiped: frozenset[int]) -> None:
+        kept = [place for place, row in enumerate(self.rows) if row not in wiped]
+        self.rows = array("i", [self.rows[place] for place in kept])
+        self.counts = array("f", [self.counts[place] for place in kept])
 
     def copy(self, limit: int) -> tuple[IntArray, FloatArray]:
         rows = np.array(self.rows, dtype=np.int64)
@@ -163,19 +183,23 @@ class RealmPage:
 
         Args:
             entries: The present state of memories that were added or changed.
-            removed: Memories that are no longer there, or were replaced.
+            removed: Memories that are no longer there, or were replaced; those that do not come
+                back among the entries are wiped.
             damaged: Memories to withhold, with their labels.
             seq: The last journal entry that this covers.
         """
         with self._lock:
-            for cube_id in removed:
+            gone = set(removed)
+            for cube_id in gone:
                 self._damaged.pop(cube_id, None)
                 row = self._row_of.pop(cube_id, None)
                 if row is not None:
                     self._alive[row] = False
             for entry in entries:
                 self._append(entry)
+                gone.discard(entry.cube_id)
             self._damaged |= damaged
+            self._wipe(gone.difference(damaged))
             self.seq = seq
             self._view = None
 
@@ -206,6 +230,23 @@ class RealmPage:
             self._postings.setdefault(term, _Posting()).append(row, count)
         self._facets.add(row, entry.facets)
         self._count = row + 1
+
+    def _wipe(self, gone: set[str]) -> None:
+        """Wipe every row, also of earlier versions, of memories that are there no more."""
+        rows = frozenset(row for row, cube_id in enumerate(self._ids) if cube_id in gone)
+        if not rows:
+            return
+        self._vectors[list(rows)] = 0
+        for row in rows:
+            self._ids[row] = ""
+        for term in [term for term, posting in self._postings.items() if posting.holds(rows)]:
+            self._postings[term].drop(rows)
+            if not self._postings[term].rows:
+                del self._postings[term]
+        self._facets.drop(rows)
+        speakers = self._columns["speaker"]
+        speakers[list(rows)] = -1
+        self.speakers.keep(np.unique(speakers[: self._count]).tolist())
 
     def _grow(self) -> None:
         """Double the arrays; snapshots keep the old ones."""

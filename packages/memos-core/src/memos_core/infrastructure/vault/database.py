@@ -68,6 +68,7 @@ class Database:
                 "wal_autocheckpoint=0",
                 "foreign_keys=ON",
                 "secure_delete=ON",
+                "temp_store=MEMORY",  # what is sorted must not lie about in other files
                 f"synchronous={synchronous}",
             ):
                 connection.execute(f"PRAGMA {pragma}")

@@ -28,7 +28,7 @@ _REALMS = select(schema.realms)
 _NAMED_REALMS = _REALMS.where(schema.realms.c.name.in_(bindparam("names", expanding=True)))
 
 
-def append(tx: Transaction, realm_id: str, cube_ids: Sequence[str], op: Op) -> None:
+def append(tx: Transaction, realm_id: str, cube_ids: Sequence[str], op: Op) -> int:
     """Record that memories of a realm changed.
 
     Args:
@@ -36,15 +36,19 @@ def append(tx: Transaction, realm_id: str, cube_ids: Sequence[str], op: Op) -> N
         realm_id: The realm.
         cube_ids: The memories, in the order of the change.
         op: What happened to them.
+
+    Returns:
+        The number of the last entry.
     """
     step = {"realm": realm_id, "count": len(cube_ids)}
-    last = tx.connection.execute(_NEXT, step).scalar_one()
+    last: int = tx.connection.execute(_NEXT, step).scalar_one()
     first = last - len(cube_ids) + 1
     rows = [
         {"realm_id": realm_id, "seq": first + offset, "cube_id": cube_id, "op": op}
         for offset, cube_id in enumerate(cube_ids)
     ]
     tx.connection.execute(_INSERT, rows if len(rows) > 1 else rows[0])
+    return last
 
 
 def counters(tx: Transaction, names: Sequence[str] | None) -> dict[str, tuple[str, int]]:
@@ -62,6 +66,13 @@ def counters(tx: Transaction, names: Sequence[str] | None) -> dict[str, tuple[st
     else:
         rows = tx.connection.execute(_NAMED_REALMS, {"names": list(names)})
     return {row.name: (row.id, row.seq) for row in rows}
+
+
+def positions(tx: Transaction, realm_ids: Sequence[str]) -> dict[str, int]:
+    """Read the last number of realms' journals, by the realms' ids."""
+    table = schema.realms
+    query = select(table.c.id, table.c.seq).where(table.c.id.in_(realm_ids))
+    return {row.id: row.seq for row in tx.connection.execute(query)}
 
 
 def changed_since(tx: Transaction, realm_id: str, seq: int) -> list[str]:

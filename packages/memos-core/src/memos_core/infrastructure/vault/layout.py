@@ -5,6 +5,7 @@ vault/
   vault.db            the system of record (with SQLite's own -wal and -shm beside it)
   vault.lock          the writers' queue; never deleted
   keys/               the private halves of its signing keys, for its owner only
+  readers/            for each process that has it open, which pages that holds in memory
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from memos_core.errors import InvalidInputError, VaultError
 MARKER: Final = "memos-vault.json"
 _OURS: Final = frozenset(
     {MARKER, "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "vault.lock", "keys"}
+    | {"readers"}
 )
 _NETWORK: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "fuse.s3fs", "glusterfs", "lustre", "ncpfs"}
@@ -47,6 +49,11 @@ class VaultDirectory:
     def keys(self) -> Path:
         """The folder of the private signing keys."""
         return self.root / "keys"
+
+    @property
+    def readers(self) -> Path:
+        """The folder in which processes say which pages they hold."""
+        return self.root / "readers"
 
     def mark(self) -> None:
         """Write the marker that makes this directory a vault."""

@@ -14,6 +14,7 @@ from memos_core.errors import SchemaError
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.layout import VaultDirectory
+from memos_core.infrastructure.vault.presence import Presence
 
 CHAINS: Final = 8
 """How many ledger chains there are; a principal's events always go to the same one."""
@@ -60,6 +61,7 @@ class Vault:
     def __init__(
         self, directory: VaultDirectory, database: Database, *, clock: Clock, entropy: Entropy
     ) -> None:
+        self.presence = Presence(directory.readers, entropy)
         self.directory = directory
         self._database = database
         self.clock = clock
@@ -132,6 +134,11 @@ class Vault:
     def database(self) -> Database:
         """The connection, for maintenance."""
         return self._database
+
+    def close(self) -> None:
+        """Close the database, and be no reader any more."""
+        self._database.close()
+        self.presence.leave()
 
 
 def check_schema(number: int) -> None:

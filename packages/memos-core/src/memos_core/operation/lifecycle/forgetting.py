@@ -1,15 +1,14 @@
 """Forgetting: a memory and everything derived from it, gone from every read that begins later.
 
 Rows with content, keys and vectors are deleted in the one transaction, with SQLite's
-`secure_delete` overwriting their bytes; then the write-ahead log is emptied. What stays is a
-tombstone: an id and a time. Deleting a memory's key makes the ledger's commitments to it mean
-nothing.
+`secure_delete` overwriting their bytes; erasing the rest follows. What stays is a tombstone: an id
+and a time. Deleting a memory's key makes the ledger's commitments to it mean nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import JsonValue
 from sqlalchemy import insert, select
@@ -18,14 +17,16 @@ from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.vault import journal, schema
-from memos_core.infrastructure.vault.records import children, erase
+from memos_core.infrastructure.vault.records import children, erase, fetch
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
+from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.quotas import Quotas, charges_of
 from memos_core.operation.retention import Retention
 from memos_core.results import ForgetReport
 
 VERB: Final = "memos.forget"
+_UNCOMMITTED: Final = "everything: the pipeline has not committed yet"
 
 
 class Forgetter:
@@ -35,9 +36,11 @@ class Forgetter:
         gate: Decides and records.
         retention: Says what is held.
         quotas: Gives back what was used.
+        eraser: Brings the erasure of their bytes to its end.
     """
 
-    def __init__(self, gate: Gate, retention: Retention, quotas: Quotas) -> None:
+    def __init__(self, gate: Gate, retention: Retention, quotas: Quotas, eraser: Eraser) -> None:
+        self._eraser = eraser
         self._gate = gate
         self._retention = retention
         self._quotas = quotas
@@ -46,7 +49,7 @@ class Forgetter:
         """Remove memories and what was derived from them, all or none.
 
         Returns:
-            What went, and whether its bytes are gone from the database and its log.
+            What went, and whether its bytes are gone from the vault.
         """
         if not refs:
             raise InvalidInputError(
@@ -56,11 +59,13 @@ class Forgetter:
             named = [self._forgettable(tx, actor, ref) for ref in unique(refs)]
             ids = list(dict.fromkeys(named))
             derived = self._descendants(tx, ids)
+            self._retention.check(tx, ids, derived)
             shown = self._shown(tx, actor, derived)
-            self._remove(tx, actor, ids, derived, reason)
-        pending = self._gate.truncate_log()
-        status: Literal["erased", "pending"] = "pending" if pending else "erased"
-        return ForgetReport(tuple(ids), shown, status, pending)
+            erasure = self._remove(tx, actor, ids, derived, shown, reason=reason)
+        if self._gate.postponed(self._eraser.finish):
+            return ForgetReport(tuple(ids), shown, "pending", (_UNCOMMITTED,), erasure)
+        pending = self._eraser.finish().pending.get(erasure, ())
+        return self._eraser.reported(erasure, pending)
 
     def _forgettable(self, tx: Transaction, actor: Actor, ref: Ref) -> str:
         # What is damaged, has ended, or is hidden from whoever governs it, can be forgotten too.
@@ -76,7 +81,17 @@ class Forgetter:
 
     def reap(self, tx: Transaction, actor: Actor, cube_id: str) -> None:
         """Remove a memory that has ended, inside a running effect; no right is needed for that."""
-        self._remove(tx, actor, [cube_id], self._descendants(tx, [cube_id]), "expired", reaped=True)
+        derived = self._descendants(tx, [cube_id])
+        self._retention.check(tx, [cube_id], derived)
+        self._remove(tx, actor, [cube_id], derived, (), reason="expired", data={"reaped": True})
+
+    def restored(self, tx: Transaction, actor: Actor, ids: Sequence[str]) -> None:
+        """Remove from a restored backup what was forgotten after it was taken."""
+        there = sorted(fetch(tx, ids))
+        if there:
+            derived = self._descendants(tx, there)
+            reason = "forgotten after the backup"
+            self._remove(tx, actor, there, derived, (), reason=reason, data={"restored": True})
 
     def _shown(self, tx: Transaction, actor: Actor, ids: Sequence[str]) -> tuple[str, ...]:
         """Choose those that the actor may read: the others are removed without a word of them."""
@@ -103,11 +118,11 @@ class Forgetter:
         actor: Actor,
         named: Sequence[str],
         derived: Sequence[str],
-        reason: str,
+        shown: Sequence[str],
         *,
-        reaped: bool = False,
-    ) -> None:
-        self._retention.check(tx, named, derived)
+        reason: str,
+        data: dict[str, JsonValue] | None = None,
+    ) -> str:
         realms: dict[str, list[str]] = {}
         everything = [*named, *derived]
         cubes = schema.cubes
@@ -119,8 +134,10 @@ class Forgetter:
             for row in tx.connection.execute(query):
                 realms.setdefault(row.realm_id, []).append(row.id)
             erase(tx, batch)
-        for realm_id in sorted(realms):
-            journal.append(tx, realm_id, sorted(realms[realm_id]), "forget")
+        last = {
+            realm_id: journal.append(tx, realm_id, sorted(realms[realm_id]), "forget")
+            for realm_id in sorted(realms)
+        }
         principal_id = self._gate.registry.ensure_principal(tx, actor.principal)
         tx.connection.execute(
             insert(schema.tombstones),
@@ -134,10 +151,11 @@ class Forgetter:
                 for each in everything
             ],
         )
-        data: dict[str, JsonValue] = {"reaped": True} if reaped else {}
+        erasure = self._eraser.begin(tx, principal_id, named, shown, last)
         events = [self._gate.event(tx, actor, VERB, subject=each, data=data) for each in named]
         events += [
             self._gate.event(tx, actor, VERB, subject=each, data={"derived": True})
             for each in derived
         ]
         self._gate.ledger.append(tx, events)
+        return erasure

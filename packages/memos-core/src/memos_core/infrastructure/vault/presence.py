@@ -1,0 +1,161 @@
+"""Presence: what each process keeps in memory, told to the others, so that erasure can be proved.
+
+Every process that opens a vault has a file of its own in `readers/`, locked for as long as it
+lives. It says for each page that the process holds up to which journal entry the page is clean:
+whatever was forgotten up to there has been wiped from it. A file that nobody locks any more belongs
+to a process that ended, and its memory with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from memos_core.clock import Entropy
+from memos_core.errors import FullError, VaultError
+
+_BLOCK: Final = 4096
+
+
+class Presence:
+    """This process among those that have a vault open.
+
+    Args:
+        folder: Where the files lie; made if it is not there.
+        entropy: Names the file.
+    """
+
+    def __init__(self, folder: Path, entropy: Entropy) -> None:
+        self._folder = folder
+        self._entropy = entropy
+        self._lock = threading.Lock()
+        self._enter()
+
+    def _enter(self) -> None:
+        self._pid = os.getpid()
+        self._pages: dict[str, int] = {}
+        self._blocks = 1
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            while not self._made():
+                pass
+        except OSError as error:
+            raise self._refused(error) from error
+        self._write()
+
+    def _made(self) -> bool:
+        """Make and lock this process's file; False where another took it for an ended one's."""
+        self._path = self._folder / f"{self._entropy.token(10).hex()}.json"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        if self._path.exists():
+            return True
+        os.close(self._descriptor)
+        return False
+
+    def _refused(self, error: OSError) -> VaultError:
+        kind = FullError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else VaultError
+        return kind(
+            f"{self._folder} cannot be written ({error.strerror}): a process that keeps memories "
+            "in its pages says so there"
+        )
+
+    def holds(self, page: str, seq: int) -> None:
+        """Say that a page is in memory, clean up to a journal entry; 0 before it was read.
+
+        Args:
+            page: The kind of page and its realm.
+            seq: The realm's journal entry.
+        """
+        with self._mine():
+            if self._pages.get(page) != seq:
+                self._pages[page] = seq
+                self._write()
+
+    def lets_go(self, page: str) -> None:
+        """Say that a page is in memory no more."""
+        with self._mine():
+            if self._pages.pop(page, None) is not None:
+                self._write()
+
+    def holders(self, realms: Mapping[str, int]) -> tuple[str, ...]:
+        """Name the processes that hold pages which are not clean yet.
+
+        Args:
+            realms: By realm, the journal entry up to which a page must be clean.
+        """
+        found: list[str] = []
+        for path in sorted(self._folder.glob("*.json")):
+            said = _read(path)
+            if said is None:  # it ended
+                continue
+            pid, pages = said
+            dirty = any(seq < realms.get(page.rpartition(":")[2], 0) for page, seq in pages.items())
+            if pid is None or dirty:
+                who = "a process that is starting" if pid is None else f"process {pid}"
+                found.append(
+                    f"{who} holds pages with it in memory, and lets go at its next search there, "
+                    "or when it closes the vault"
+                )
+        return tuple(found)
+
+    def leave(self) -> None:
+        """Take this process's file away."""
+        if self._pid == os.getpid():
+            with self._lock, suppress(OSError):
+                self._path.unlink(missing_ok=True)
+                os.close(self._descriptor)
+
+    def _mine(self) -> threading.Lock:
+        """Return the lock, in a process of one's own: a parent's file says nothing of a child."""
+        if self._pid != os.getpid():
+            self._lock = threading.Lock()  # a thread of the parent may have held it
+            os.close(self._descriptor)  # this copy would keep the parent alive for the others
+            self._enter()
+        return self._lock
+
+    def _write(self) -> None:
+        """Write in whole blocks, over what is there: that works on a full disk too."""
+        text = json.dumps({"pid": self._pid, "pages": self._pages})
+        blocks = max(-(-len(text) // _BLOCK), self._blocks)
+        try:
+            os.pwrite(self._descriptor, text.ljust(blocks * _BLOCK).encode("ascii"), 0)
+            self._blocks = blocks
+        except OSError as error:
+            raise self._refused(error) from error
+
+
+def _read(path: Path) -> tuple[int | None, dict[str, int]] | None:
+    """Read what a process says; None where it ended, a nameless one where it is writing."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return (None, {})
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _parsed(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+    else:
+        with suppress(OSError):
+            path.unlink()
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(data: bytes) -> tuple[int | None, dict[str, int]]:
+    try:
+        said = json.loads(data)
+        return int(said["pid"]), {str(name): int(seq) for name, seq in said["pages"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return (None, {})

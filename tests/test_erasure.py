@@ -1,4 +1,4 @@
-"""Erasure: canaries in everything that is derived, searched for by another process, byte by byte."""
+"""Erasure: canaries in all that is derived, searched for byte by byte by another process."""
 
 from __future__ import annotations
 

@@ -78,6 +78,7 @@ def test_each_verb_and_each_refusal_leaves_one_entry(
         ("update", "not_found"),
         ("get", "not_found"),
         ("forget", "allowed"),
+        ("erase", "allowed"),
     ]
 
 

@@ -69,7 +69,17 @@ from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.tracing import Passage, Trace
 from memos_core.operation.retrieval.versions import Change, Diff
-from memos_core.results import ForgetReport, Hit, Hits, LogEntry, Page, PruneReport
+from memos_core.results import (
+    BackupReport,
+    ForgetReport,
+    Hit,
+    Hits,
+    LogEntry,
+    Maintenance,
+    Page,
+    PruneReport,
+    RestoreReport,
+)
 from memos_core.session import Session
 from memos_core.settings import Settings
 from memos_core.system import MemOS
@@ -83,6 +93,7 @@ __all__ = [
     "AsyncGovernance",
     "AsyncSession",
     "Audit",
+    "BackupReport",
     "BusyError",
     "CallableAnchor",
     "Change",
@@ -121,6 +132,7 @@ __all__ = [
     "Kind",
     "LedgerError",
     "LogEntry",
+    "Maintenance",
     "Mark",
     "MediaPart",
     "MemCube",
@@ -139,6 +151,7 @@ __all__ = [
     "PruneReport",
     "Quarantine",
     "Quota",
+    "RestoreReport",
     "SchemaError",
     "SearchOptions",
     "Sensitivity",

@@ -31,7 +31,7 @@ from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.tracing import Trace
 from memos_core.operation.retrieval.versions import Diff
-from memos_core.results import ForgetReport, Hits, LogEntry, Page, PruneReport
+from memos_core.results import BackupReport, ForgetReport, Hits, LogEntry, Page, PruneReport
 from memos_core.session import Ref, Session
 
 T = TypeVar("T")
@@ -146,6 +146,18 @@ class AsyncGovernance:
         """Say what allows something, or what is missing; see `Governance.explain`."""
         return await anyio.to_thread.run_sync(
             partial(self._governance.explain, principal, action, on, purpose=purpose)
+        )
+
+    async def backup(
+        self,
+        path: str | Path,
+        *,
+        key: str | bytes | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> BackupReport:
+        """Write the whole vault into a new file; see `Governance.backup`."""
+        return await anyio.to_thread.run_sync(
+            partial(self._governance.backup, path, key=key, progress=progress)
         )
 
     async def grants(self, *, on: str | None = None) -> list[Grant]:

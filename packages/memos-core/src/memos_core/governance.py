@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 from memos_core.cube import Trust
+from memos_core.infrastructure.backup.envelope import check_key
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.grants import Grant
 from memos_core.infrastructure.governance.sources import Quarantine
@@ -13,6 +16,7 @@ from memos_core.operation.explaining import Asked, Explanation
 from memos_core.operation.gate import EVERYWHERE, Ref, check_ref
 from memos_core.operation.quotas import Quota, check_quota
 from memos_core.operation.retention import Hold
+from memos_core.results import BackupReport
 
 
 class Governance:
@@ -116,6 +120,49 @@ class Governance:
         """
         wanted = hold.id if isinstance(hold, Hold) else str(check_ref(hold))
         self._engine.retention.lift(self._actor, wanted)
+
+    def backup(
+        self,
+        path: str | Path,
+        *,
+        key: str | bytes | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> BackupReport:
+        """Write the whole vault, as it stands, into a new file; everybody goes on working.
+
+        It holds every memory and the vault's private signing keys, so give it a key unless it lies
+        as safely as the vault itself. A checkpoint is taken with it and told to the anchors:
+        `MemOS.restore` asks them what was forgotten and revoked since.
+
+        Args:
+            path: A file that is not there yet.
+            key: Encrypts and authenticates it: a passphrase of at least 12 characters, or 32 bytes.
+            progress: Told how many bytes are done, and of how many.
+
+        Raises:
+            DeniedError: The session does not govern the vault.
+            InvalidInputError: The file is there already, or the key is too short.
+            AnchorError: An anchor failed; nothing was written.
+            FullError: The disk is full; nothing was kept.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from memos_core import MemOS
+            >>> from memos_core.testing import HashingEmbedder, temporary_memos
+            >>> with TemporaryDirectory() as folder, temporary_memos() as memos:
+            ...     _ = memos.session("user:alice").add("Tea, no milk.")
+            ...     owner = memos.session("user:owner")
+            ...     report = owner.governance.backup(f"{folder}/one", key="a long passphrase")
+            ...     _ = MemOS.restore(
+            ...         report.path, f"{folder}/vault", key="a long passphrase",
+            ...         without_anchor="what was forgotten or revoked since may come back")
+            ...     with MemOS.open(f"{folder}/vault", embedder=HashingEmbedder()) as again:
+            ...         again.session("user:alice").search("tea").texts
+            ['Tea, no milk.']
+        """
+        chosen = check_key(key)
+        tell = progress or (lambda _done, _total: None)
+        return self._engine.backups.take(self._actor, Path(path), chosen, tell)
 
     def set_quota(
         self,

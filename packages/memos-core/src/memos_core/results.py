@@ -119,6 +119,46 @@ class ForgetReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What a backup holds.
+
+    Args:
+        path: Its file.
+        checkpoint: The checkpoint of the ledger that was taken with it.
+        bytes: How much content it has.
+        encrypted: Whether a key protects it.
+        anchors: Where its checkpoint was told; a restore needs one of them.
+    """
+
+    path: str
+    checkpoint: int
+    bytes: int
+    encrypted: bool
+    anchors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What became of a backup.
+
+    Args:
+        path: The vault.
+        checkpoint: The checkpoint of the backup.
+        withdrawals: How many things that were taken back after the backup were taken back again.
+        forgotten: How many memories were removed again.
+        checkpoints: How many later checkpoints the anchors kept.
+        ledger: What verifying the ledger says.
+    """
+
+    path: str
+    checkpoint: int
+    withdrawals: int
+    forgotten: int
+    checkpoints: int
+    ledger: str
+
+
+@dataclass(frozen=True, slots=True)
 class Maintenance:
     """What `MemOS.maintain` did.
 

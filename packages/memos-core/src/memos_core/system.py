@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from memos_core.clock import Clock, Entropy, SystemClock, SystemEntropy
 from memos_core.cube import MemCube
-from memos_core.errors import DeniedError, MemosError, VaultError
+from memos_core.errors import BusyError, DeniedError, IntegrityError, MemosError, VaultError
+from memos_core.infrastructure.backup.envelope import check_key
+from memos_core.infrastructure.backup.staging import unpacked
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ALL_ACTIONS, ANY_PURPOSE, ROOT
 from memos_core.infrastructure.governance.detection.detector import Detector
@@ -44,6 +48,7 @@ from memos_core.infrastructure.vault.vault import Vault
 from memos_core.memory.plaintext import PlaintextIndexer
 from memos_core.models.embedder import Embedder
 from memos_core.operation.auditing import VAULT_ITSELF, Auditor
+from memos_core.operation.backups import Backups
 from memos_core.operation.embedding import Embedding
 from memos_core.operation.engine import Engine
 from memos_core.operation.explaining import Explainer
@@ -58,13 +63,14 @@ from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.policing import Policing
 from memos_core.operation.preparing import Preparer
 from memos_core.operation.quotas import Quotas
+from memos_core.operation.restoring import Restorer
 from memos_core.operation.retention import Retention
 from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer, fingerprinted
 from memos_core.operation.retrieval.versions import Versions
 from memos_core.operation.signing import Signer
-from memos_core.results import Maintenance
+from memos_core.results import Maintenance, RestoreReport
 from memos_core.session import Session
 from memos_core.settings import Settings
 
@@ -163,6 +169,58 @@ class MemOS:
         memos = cls(vault, embedder=embedder, settings=chosen, detector=detector, anchors=anchors)
         memos._found(owner, embedder)
         return memos
+
+    @classmethod
+    def restore(
+        cls,
+        backup: str | Path,
+        into: str | Path,
+        *,
+        key: str | bytes | None = None,
+        anchors: Sequence[Anchor] = (),
+        without_anchor: str = "",
+        progress: Callable[[int, int], None] | None = None,
+        clock: Clock | None = None,
+    ) -> RestoreReport:
+        """Make a vault from a backup, and take back again what was taken back since.
+
+        What the anchors tell of is done before anybody can open the vault: what was forgotten goes,
+        grants and memberships that ended end, sources in quarantine are hidden, and a memory that
+        fewer may read by now is hidden until it is labelled anew.
+
+        Args:
+            backup: A file that `session.governance.backup` wrote.
+            into: Where the vault will be: a folder that is not there yet, or an empty one.
+            key: As it was taken with.
+            anchors: Where the vault kept its checkpoints.
+            without_anchor: To restore without them, say: "what was forgotten or revoked since may
+                come back".
+            progress: Told how many bytes are done, and of about how many.
+            clock: What tells the time; for tests and simulations.
+
+        Raises:
+            InvalidInputError: No anchor knows the backup; or a path or the key is not right.
+            IntegrityError: The backup or what the anchors keep was changed.
+            FullError: The disk is full; nothing was restored.
+        """
+        target = Path(into).expanduser().absolute()
+        for anchor in anchors:
+            if isinstance(anchor, FolderAnchor):
+                anchor.refuse_within(target)
+        tell = progress or (lambda _done, _total: None)
+        with unpacked(Path(backup), target, check_key(key), tell) as staging:
+            with cls.open(staging, clock=clock) as memos:
+                problems = memos._vault.database.check_integrity()
+                if problems:
+                    raise IntegrityError(f"the backup's database is damaged: {problems[0]}")
+                report = memos._engine.restorer.restore(anchors, without_anchor)
+                left = memos.maintain().pending
+                status = memos.verify_ledger(anchors=anchors).status
+            if left:
+                raise BusyError("another process opened the vault while it was being restored")
+            for name in ("readers", "vault.lock"):  # of this process, and this place
+                _remove(staging / name)
+        return replace(report, path=str(target), ledger=status)
 
     def session(
         self, principal: str, *, space: str | None = None, purpose: str = "assist"
@@ -305,6 +363,10 @@ class MemOS:
             self._ledger.append(tx, [event])
 
 
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def _wire(
     vault: Vault,
     ledger: Ledger,
@@ -331,6 +393,8 @@ def _wire(
     auditor = Auditor(gate, keyring, publisher)
     eraser = Eraser(gate, [follower, fingerprints], auditor.announce)
     forgetter = Forgetter(gate, retention, quotas, eraser)
+    sources = Sources(vault, registry)
+    restorer = Restorer(gate, forgetter, grants, sources, labeller, keyring, publisher)
     versions = Versions(gate, quotas)
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     return Engine(
@@ -339,13 +403,15 @@ def _wire(
         updater=updater,
         forgetter=forgetter,
         eraser=eraser,
+        backups=Backups(gate, publisher),
+        restorer=restorer,
         recall=recall,
         versions=versions,
         reverter=Reverter(updater, preparer, versions),
         tracer=Tracer(gate, recall, fingerprints),
         provenances=Provenances(gate, signer, quotas),
-        governing=Governing(gate, grants, labeller),
-        policing=Policing(gate, Sources(vault, registry), quotas),
+        governing=Governing(gate, grants, labeller, auditor.tell),
+        policing=Policing(gate, sources, quotas, auditor.tell),
         retention=retention,
         explainer=Explainer(gate, grants),
         auditor=auditor,

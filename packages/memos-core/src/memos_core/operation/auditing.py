@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -179,6 +180,13 @@ class Auditor:
                 return self._take(tx, by, "assist")
 
         self._published(take)
+
+    def tell(self) -> None:
+        """Tell the anchors what was withdrawn; where they cannot be told, that is a warning."""
+        if self._gate.postponed(self.tell):
+            return
+        for problem in self.announce():
+            warnings.warn(f"it is done, but not told to {problem}", stacklevel=4)
 
     def announce(self) -> tuple[str, ...]:
         """Tell the anchors, if there are any, what was withdrawn; it was done whatever they answer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memos_core.operation.auditing import Auditor
+from memos_core.operation.backups import Backups
 from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
@@ -14,6 +15,7 @@ from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.reverting import Reverter
 from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.policing import Policing
+from memos_core.operation.restoring import Restorer
 from memos_core.operation.retention import Retention
 from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
@@ -31,6 +33,8 @@ class Engine:
     updater: Updater
     forgetter: Forgetter
     eraser: Eraser
+    backups: Backups
+    restorer: Restorer
     recall: Recall
     versions: Versions
     reverter: Reverter

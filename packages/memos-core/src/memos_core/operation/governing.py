@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -45,9 +45,13 @@ class Governing:
         gate: Decides and records.
         grants: Writes them.
         labeller: Gives a memory a label of its own when it is granted singly.
+        tell: Tells the anchors that something was withdrawn.
     """
 
-    def __init__(self, gate: Gate, grants: Grants, labeller: Labeller) -> None:
+    def __init__(
+        self, gate: Gate, grants: Grants, labeller: Labeller, tell: Callable[[], None]
+    ) -> None:
+        self._tell = tell
         self._gate = gate
         self._grants = grants
         self._labeller = labeller
@@ -145,6 +149,7 @@ class Governing:
             _first, *others = self._grants.take(tx, grant_id)
             data: dict[str, JsonValue] = {"with": list(others)} if others else {}
             self._gate.note(tx, actor, "memos.revoke", subject=grant_id, data=data)
+        self._tell()
 
     def _where(self, tx: Transaction, about: Permission) -> tuple[str, str]:
         """Say on which space, and which memory in it, a grant stands."""
@@ -177,6 +182,8 @@ class Governing:
             who = self._gate.registry.ensure_principal(tx, member)
             data: dict[str, JsonValue] = {"member": who} | ({"with": [*taken]} if taken else {})
             self._gate.note(tx, actor, verb, subject=subject, data=data)
+        if not join:
+            self._tell()
 
     def set_clearance(self, actor: Actor, principal: str, level: Sensitivity) -> None:
         """Set how sensitive a memory somebody may read in shared spaces."""
@@ -188,6 +195,7 @@ class Governing:
             subject = self._gate.registry.ensure_principal(tx, principal)
             data = {"level": level.name.lower()}
             self._gate.note(tx, actor, "memos.clearance", subject=subject, data=dict(data))
+        self._tell()
 
     def _no_grant(self, grant_id: GrantId, subject: str | None) -> Refusal:
         error = NotFoundError(f"no grant {grant_id!r} that you may revoke")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from pydantic import JsonValue
@@ -26,9 +26,13 @@ class Policing:
         gate: Decides and records.
         sources: Writes trusts and quarantines.
         quotas: Writes quotas.
+        tell: Tells the anchors that something was withdrawn.
     """
 
-    def __init__(self, gate: Gate, sources: Sources, quotas: Quotas) -> None:
+    def __init__(
+        self, gate: Gate, sources: Sources, quotas: Quotas, tell: Callable[[], None]
+    ) -> None:
+        self._tell = tell
         self._gate = gate
         self._sources = sources
         self._quotas = quotas
@@ -41,6 +45,7 @@ class Policing:
             subject = self._sources.set_trust(tx, source, level)
             data: dict[str, JsonValue] = {"level": level.name.lower()}
             self._gate.note(tx, actor, "memos.trust", subject=subject, data=data)
+        self._tell()
 
     def quarantine(self, actor: Actor, source: str, on: str, reason: str) -> Quarantine:
         """Hide all that a source brought, and all that was derived from it."""
@@ -58,7 +63,8 @@ class Policing:
                 "space": self._gate.space_id(tx, space),
             }
             self._gate.note(tx, actor, "memos.quarantine", subject=made.id, data=data)
-            return made
+        self._tell()
+        return made
 
     def release(self, actor: Actor, quarantine_id: str) -> None:
         """End a quarantine."""

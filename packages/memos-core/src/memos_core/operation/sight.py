@@ -29,16 +29,16 @@ VAULT_WIDE: Final = frozenset(
     f"memos.{verb}"
     for verb in (
         "init", "group.join", "group.leave", "clearance", "trust", "quota",
-        "checkpoint", "key.create", "key.rotate", "prune", "export",
+        "checkpoint", "key.create", "key.rotate", "prune", "export", "backup", "restore",
     )
 )  # fmt: skip
 """Events about no space: those that govern the shared root see them. Any other event that is about
 nothing that can be found is its principal's only, for what it is about may be somebody's own: a
 read that found nothing, and one that was not allowed to, must look alike to everybody else."""
 HARMLESS: Final = (
-    "actions", "checkpoint", "endorsed", "events", "key", "level", "max_bytes", "max_cubes",
-    "max_reads_per_day", "missing", "number", "purposes", "reason", "revoked", "skipped", "until",
-    "version",
+    "actions", "checkpoint", "encrypted", "endorsed", "events", "key", "level", "max_bytes",
+    "max_cubes", "max_reads_per_day", "missing", "number", "purposes", "reason", "revoked",
+    "skipped", "until", "version",
 )  # fmt: skip
 _NAMED: Final = ("to", "member", "source")
 _CONSEQUENCES: Final = ("derived", "reaped")

@@ -15,6 +15,7 @@ from memos_core.infrastructure.governance.decision import Action, Permission
 from memos_core.infrastructure.governance.registry import Registry, grant_seal, read_permission
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction, Vault
+from memos_core.infrastructure.vault.withdrawals import withdraw
 
 GrantId = str
 
@@ -126,6 +127,7 @@ class Grants:
                 frontier.append(row.id)
             taken += frontier
             chosen = table.c.basis.in_(frontier)
+        withdraw(tx, "revoke", {"grants": [*taken]})
         self._vault.move_epoch(tx)
         return taken
 
@@ -171,13 +173,17 @@ class Grants:
         Returns:
             The grants that were revoked: those whose giver has no part any more in their basis.
         """
+        group_id = self._registry.ensure_principal(tx, group)
+        member_id = self._registry.ensure_principal(tx, member)
+        return self.part(tx, group_id, member_id)
+
+    def part(self, tx: Transaction, group_id: str, member_id: str) -> list[GrantId]:
+        """End a membership; the same as `leave`, by ids."""
         table = schema.members
         tx.connection.execute(
-            table.delete().where(
-                table.c.group_id == self._registry.ensure_principal(tx, group),
-                table.c.member_id == self._registry.ensure_principal(tx, member),
-            )
+            table.delete().where(table.c.group_id == group_id, table.c.member_id == member_id)
         )
+        withdraw(tx, "leave", {"group": group_id, "member": member_id})
         self._vault.move_epoch(tx)
         taken: list[GrantId] = []
         while groundless := self._groundless(tx):

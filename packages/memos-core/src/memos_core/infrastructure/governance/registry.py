@@ -36,6 +36,7 @@ from memos_core.infrastructure.governance.names import (
 from memos_core.infrastructure.governance.policies import read_policies
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.infrastructure.vault.withdrawals import withdraw
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,23 @@ class Registry:
 
     def set_clearance(self, tx: Transaction, name: str, level: Sensitivity) -> None:
         """Set how sensitive a memory a principal may read in shared spaces."""
-        principal_id = self.ensure_principal(tx, name)
+        self._set_clearance(tx, self.ensure_principal(tx, name), level)
+
+    def lower_clearance(self, tx: Transaction, principal_id: str, level: Sensitivity) -> None:
+        """Set a principal's clearance, by id, if it has a higher one."""
+        table = schema.principals
+        now = tx.connection.scalar(select(table.c.clearance).where(table.c.id == principal_id))
+        if now is not None and now > int(level):
+            self._set_clearance(tx, principal_id, level)
+
+    def _set_clearance(self, tx: Transaction, principal_id: str, level: Sensitivity) -> None:
         table = schema.principals
         chosen = table.c.id == principal_id
         row = tx.connection.execute(select(table).where(chosen)).mappings().one()
         changed = dict(row) | {"clearance": int(level)}
         changed["seal"] = schema.sealed(table, changed)
         tx.connection.execute(update(table).where(chosen).values(**changed))
+        withdraw(tx, "clearance", {"principal": principal_id, "level": int(level)})
 
     def find_space(self, tx: Transaction, path: str) -> SpaceRef | None:
         """Return the ids of a space, or None if nothing was ever put there."""

@@ -18,6 +18,7 @@ from memos_core.infrastructure.governance.policies import quarantine_seal, trust
 from memos_core.infrastructure.governance.registry import Registry
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction, Vault
+from memos_core.infrastructure.vault.withdrawals import withdraw
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,24 @@ class Sources:
             The source's id.
         """
         source_id = self.ensure(tx, name)
+        self._set_trust(tx, source_id, level)
+        return source_id
+
+    def lower_trust(self, tx: Transaction, source_id: str, level: Trust) -> None:
+        """Set a source's trust, by id, if it has a higher one."""
+        table = schema.trusts
+        now = tx.connection.scalar(select(table.c.level).where(table.c.source_id == source_id))
+        if (int(Trust.NORMAL) if now is None else now) > int(level):
+            self._set_trust(tx, source_id, level)
+
+    def _set_trust(self, tx: Transaction, source_id: str, level: Trust) -> None:
         table = schema.trusts
         tx.connection.execute(table.delete().where(table.c.source_id == source_id))
         row = {"source_id": source_id, "level": int(level)}
         sealed = row | {"seal": trust_seal(source_id, int(level))}
         tx.connection.execute(insert(table), sealed)
+        withdraw(tx, "trust", {"source": source_id, "level": int(level)})
         self._vault.move_epoch(tx)
-        return source_id
 
     def quarantine(
         self, tx: Transaction, name: str, space: str, *, by: str, reason: str
@@ -89,9 +101,28 @@ class Sources:
             "created": tx.now,
             "released": None,
         }
-        tx.connection.execute(insert(schema.quarantines), row | {"seal": quarantine_seal(row)})
-        self._vault.move_epoch(tx)
+        self._put(tx, row)
+        # The reason stays here: what goes to the anchors names ids, and holds no words.
+        withdraw(tx, "quarantine", {"row": row | {"reason": ""}})
         return Quarantine(row["id"], name, space or "*", reason)
+
+    def impose(self, tx: Transaction, row: Mapping[str, Any]) -> None:
+        """Write a quarantine as it was told, if it is not there."""
+        table = schema.quarantines
+        names = {column.name for column in table.columns} - {"seal"}
+        known = select(table.c.id).where(table.c.id == row["id"])
+        if tx.connection.scalar(known) is None:
+            self._put(tx, {name: row[name] for name in names})
+
+    def _put(self, tx: Transaction, row: Mapping[str, Any]) -> None:
+        sealed = dict(row) | {"seal": quarantine_seal(row)}
+        tx.connection.execute(insert(schema.quarantines), sealed)
+        self._vault.move_epoch(tx)
+
+    def lifted(self, tx: Transaction, quarantine_id: str) -> None:
+        """Release a quarantine that was released elsewhere, if it stands here."""
+        if self.standing(tx, quarantine_id) is not None:
+            self.release(tx, quarantine_id)
 
     def standing(self, tx: Transaction, quarantine_id: str) -> Mapping[str, Any] | None:
         """Return a quarantine's row if it has not been released."""
@@ -109,4 +140,5 @@ class Sources:
             .where(table.c.id == quarantine_id)
             .values(released=tx.now, seal=quarantine_seal(row))
         )
+        withdraw(tx, "release", {"quarantine": quarantine_id})
         self._vault.move_epoch(tx)

@@ -24,6 +24,7 @@ from memos_core.errors import IntegrityError
 from memos_core.infrastructure.ledger.keys import CHECKPOINT, Keyring, SigningKey
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.infrastructure.vault.withdrawals import Withdrawal, withdrawn_since
 
 FORMAT: Final = CHECKPOINT
 _MALFORMED: Final = "a checkpoint is malformed, or of a newer MemOS: "
@@ -61,6 +62,10 @@ class Statement(BaseModel):
         pruned_to: The checkpoint up to which events have been removed; 0 if none were.
         key: The id of the key that signs it.
         keys: Every public key that the vault had until then, oldest first.
+        withdrawn: What was taken back since the checkpoint before: forgotten, revoked, narrowed.
+        withdrawn_to: The number of the last thing that was taken back.
+        restored_from: The checkpoint of the backup that the vault was restored from just before
+            this one; those between the two speak of what was lost. None where it was not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,6 +80,9 @@ class Statement(BaseModel):
     pruned_to: int
     key: str
     keys: tuple[SigningKey, ...]
+    withdrawn: tuple[Withdrawal, ...] = ()
+    withdrawn_to: int = 0
+    restored_from: int | None = None
 
     @cached_property
     def by_chain(self) -> dict[int, Head]:
@@ -205,19 +213,25 @@ class Checkpoints:
         newest = self.newest(tx)
         return 1 if newest is None else newest.number + 1
 
-    def take(self, tx: Transaction, *, pruned_to: int | None = None) -> SignedCheckpoint:
+    def take(
+        self, tx: Transaction, *, pruned_to: int | None = None, restored_from: int | None = None
+    ) -> SignedCheckpoint:
         """Sign where the chains stand, and write it.
 
         Args:
             tx: A durable effect, with its own event already written.
             pruned_to: The checkpoint up to which this effect prunes.
+            restored_from: The backup's checkpoint, where this effect restores one.
 
         Raises:
             IntegrityError: The private key is missing.
         """
         newest = self.newest(tx)
         keys = self._keyring.history(tx)
-        before = 0 if newest is None else newest.statement.pruned_to
+        base = newest if restored_from is None else self.find(tx, restored_from)
+        before = 0 if base is None else base.statement.pruned_to
+        told = 0 if newest is None else newest.statement.withdrawn_to
+        withdrawn = tuple(withdrawn_since(tx, told))
         epoch = tx.connection.execute(select(schema.vault.c.policy_epoch)).scalar_one()
         said = Statement(
             format=FORMAT,
@@ -230,6 +244,9 @@ class Checkpoints:
             pruned_to=before if pruned_to is None else pruned_to,
             key=keys[-1].id,
             keys=tuple(keys),
+            withdrawn=withdrawn,
+            withdrawn_to=withdrawn[-1].number if withdrawn else told,
+            restored_from=restored_from,
         )
         body = rfc8785.dumps(said.model_dump(mode="json"))
         signed = SignedCheckpoint(
@@ -242,6 +259,12 @@ class Checkpoints:
             )
         )
         return signed
+
+    def adopt(self, tx: Transaction, signed: SignedCheckpoint) -> None:
+        """Write a checkpoint that an anchor kept and a restored backup does not have."""
+        key_id, raw = signed.signature.split(":", 1)
+        row = {"number": signed.number, "body": signed.body, "key_id": key_id, "signature": raw}
+        tx.connection.execute(insert(schema.checkpoints), row)
 
 
 def signed_row(row: Row[Any]) -> SignedCheckpoint:

@@ -169,11 +169,11 @@ def _verify(path: Path, trusted_key: str | None) -> Verdict:
     if trusted_key is not None:
         problems += series.unendorsed.values()
     last = series.statements[-1]
-    walk = Walk(vault_id, starts_of(series.statements), series.statements)
+    walk = Walk(vault_id, starts_of(series.standing), series.standing)
     for event in _events(path):
         walk.step(event)
     problems += walk.problems
-    for said in series.statements:
+    for said in series.standing:
         problems += walk.compare(said)
     if {name: header.get(name) for name in _header(last)} != _header(last):
         problems.append("the header does not say what the last checkpoint says")

@@ -13,6 +13,7 @@ import binascii
 import errno
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -185,6 +186,29 @@ class Keyring:
         made = self._make(tx, old.number + 1, old)
         self._vault.move_epoch(tx)
         return made
+
+    def adopt(self, tx: Transaction, keys: Sequence[SigningKey]) -> None:
+        """Write the keys as a later checkpoint lists them, in a vault restored from a backup.
+
+        Where the newest private key was not in the backup, a new one is made, which none endorses.
+        """
+        table = schema.signing_keys
+        for key in keys:
+            known = {
+                "public": key.public,
+                "number": key.number,
+                "created": to_micros(key.created),
+                "retired": None if key.retired is None else to_micros(key.retired),
+                "revoked": None if key.revoked is None else to_micros(key.revoked),
+                "endorsement": key.endorsement,
+            }
+            done = tx.connection.execute(update(table).where(table.c.id == key.id).values(**known))
+            if not done.rowcount:
+                tx.connection.execute(insert(table).values(id=key.id, **known))
+        try:
+            self._read_private(keys[-1])
+        except IntegrityError:
+            self.rotate(tx, revoke=False)
 
     def problems(self, tx: Transaction) -> tuple[list[str], list[str]]:
         """Hold the files against the table, for `memos doctor`.

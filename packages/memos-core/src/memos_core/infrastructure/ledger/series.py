@@ -36,6 +36,25 @@ class Series:
     problems: list[str] = field(default_factory=list)
     unendorsed: dict[int, str] = field(default_factory=dict)
 
+    @property
+    def disowned(self) -> dict[int, Statement]:
+        """The numbers of checkpoints that speak of what a restored backup does not have.
+
+        Each with the checkpoint that says so, the first one after the restoration.
+        """
+        return {
+            number: said
+            for said in self.statements
+            if said.restored_from is not None
+            for number in range(said.restored_from + 1, said.number)
+        }
+
+    @property
+    def standing(self) -> list[Statement]:
+        """The statements that are about the chains as they are."""
+        disowned = self.disowned
+        return [said for said in self.statements if said.number not in disowned]
+
 
 def check_series(
     series: Sequence[SignedCheckpoint], vault_id: str, trusted_key: str | None
@@ -62,7 +81,7 @@ def check_series(
             found.problems.append(f"{where} stands where checkpoint {place} should")
         found.problems += _signature(signed, said)
         if before is not None:
-            found.problems += _succession(*before, said)
+            found.problems += _succession(*before, said) + _continuation(found.statements, said)
         elif said.previous:
             found.problems.append(f"{where} follows one that is not there")
         found.statements.append(said)
@@ -91,14 +110,35 @@ def _succession(signed: SignedCheckpoint, old: Statement, new: Statement) -> lis
     found = []
     if new.previous != signed.digest:
         found.append(f"{where} does not follow checkpoint {old.number}")
-    if new.time < old.time or new.policy_epoch < old.policy_epoch or new.pruned_to < old.pruned_to:
+    if new.time < old.time or new.policy_epoch < old.policy_epoch:
+        found.append(f"{where} goes back in time before checkpoint {old.number}")
+    numbers = [each.number for each in new.withdrawn]
+    if numbers != list(range(old.withdrawn_to + 1, new.withdrawn_to + 1)):
+        found.append(f"{where} does not tell all that was withdrawn since checkpoint {old.number}")
+    if not continues(old.keys, new.keys):
+        found.append(f"{where} does not continue the keys of checkpoint {old.number}")
+    return found
+
+
+def _continuation(before: Sequence[Statement], new: Statement) -> list[str]:
+    """Hold the chains against the checkpoint that they continue: a backup's, if one was restored.
+
+    Args:
+        before: The checkpoints before, in order from 1.
+        new: The one that continues them.
+    """
+    where = f"checkpoint {new.number}"
+    number = before[-1].number if new.restored_from is None else new.restored_from
+    old = next((said for said in before if said.number == number), None)
+    if old is None:
+        return [f"{where} restores a backup of checkpoint {number}, which is not there"]
+    found = []
+    if new.pruned_to < old.pruned_to:
         found.append(f"{where} goes back in time before checkpoint {old.number}")
     for chain, head in old.by_chain.items():
         later = new.by_chain.get(chain)
         if later is None or later.seq < head.seq or (later.seq == head.seq and later != head):
             found.append(f"{where} does not continue chain {chain} of checkpoint {old.number}")
-    if not continues(old.keys, new.keys):
-        found.append(f"{where} does not continue the keys of checkpoint {old.number}")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Row, select
 
 from memos_core.clock import from_micros, to_micros
-from memos_core.errors import IntegrityError, InvalidInputError
+from memos_core.errors import DamagedError, IntegrityError, InvalidInputError
 from memos_core.infrastructure.ledger.checkpoint import Checkpoints, SignedCheckpoint, Statement
 from memos_core.infrastructure.ledger.keys import Keyring
 from memos_core.infrastructure.ledger.publishing import Anchored
@@ -20,6 +20,7 @@ from memos_core.infrastructure.ledger.walk import Step, Walk, starts_of
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.database import translated_errors
 from memos_core.infrastructure.vault.vault import CHAINS, Transaction
+from memos_core.infrastructure.vault.withdrawals import withdrawn_since
 
 _COPIES: Final = ("type", "outcome")
 _PUBLIC: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -48,13 +49,16 @@ class Verifier:
         with translated_errors():
             ours = self._checkpoints.after(tx, 0)
             series = check_series(ours, tx.vault_id, check_trusted(trusted_key))
-            outside = _statements(anchored)
-            walk = Walk(tx.vault_id, starts_of(series.statements), [*series.statements, *outside])
+            disowned = series.disowned
+            outside = [said for said in _statements(anchored) if said.number not in disowned]
+            standing = series.standing
+            walk = Walk(tx.vault_id, starts_of(standing), [*standing, *outside])
             rows = _walk_rows(tx, walk)
             problems = [*walk.problems, *rows, *_numbers(tx), *series.problems]
-            for said in {said.number: said for said in [*series.statements, *outside]}.values():
+            for said in {said.number: said for said in [*standing, *outside]}.values():
                 problems += walk.compare(said)
-            problems += _pruned_rows(tx, series.statements) + self._keys(tx, series)
+            problems += _pruned_rows(tx, standing) + self._keys(tx, series)
+            problems += _withdrawals(tx, series.statements)
             problems += [*anchored.problems, *_anchored(anchored, ours)]
             if series.statements and _epoch(tx) < series.statements[-1].policy_epoch:
                 problems.append("the policy's epoch went back: an older policy was put back")
@@ -77,13 +81,20 @@ class Verifier:
         return ["the keys changed, and no checkpoint says so"]
 
     def _notes(self, tx: Transaction, series: Series, walk: Walk) -> Iterator[str]:
+        for said in series.statements:
+            if said.restored_from is not None:
+                yield (
+                    f"a backup of checkpoint {said.restored_from} was restored at "
+                    f"{said.time.isoformat()}: of what came after it up to checkpoint "
+                    f"{said.number - 1} only the withdrawals are left"
+                )
         keys = series.statements[-1].keys if series.statements else ()
         for old, new in pairwise(keys):
             if not is_endorsed(old, new, tx.vault_id):
                 yield f"key {new.id} is not endorsed by the one before it, which was lost"
         hidden = [
             said.number
-            for said in series.statements
+            for said in series.standing
             if any(
                 head.seq < walk.starts[head.chain].seq
                 for head in said.heads
@@ -192,6 +203,19 @@ def _numbers(tx: Transaction) -> list[str]:
     if numbers == list(range(1, len(numbers) + 1)):
         return []
     return ["the checkpoints are not numbered from 1 without a gap"]
+
+
+def _withdrawals(tx: Transaction, statements: Sequence[Statement]) -> list[str]:
+    """Hold what was withdrawn against what signed checkpoints tell of it."""
+    told = [each for said in statements for each in said.withdrawn]
+    try:
+        found = withdrawn_since(tx, 0)
+    except (DamagedError, ValueError) as error:
+        return [str(error)]
+    numbers = [each.number for each in found]
+    if list(found[: len(told)]) == told and numbers == list(range(1, len(found) + 1)):
+        return []
+    return ["the withdrawals are not those that signed checkpoints tell of"]
 
 
 def _pruned_rows(tx: Transaction, statements: Sequence[Statement]) -> list[str]:

@@ -6,6 +6,7 @@ vault/
   vault.lock          the writers' queue; never deleted
   keys/               the private halves of its signing keys, for its owner only
   readers/            for each process that has it open, which pages that holds in memory
+  scratch-*.tmp       a working copy, for as long as a backup is taken
 """
 
 from __future__ import annotations

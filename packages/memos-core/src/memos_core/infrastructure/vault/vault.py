@@ -15,6 +15,7 @@ from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.layout import VaultDirectory
 from memos_core.infrastructure.vault.presence import Presence
+from memos_core.infrastructure.vault.scratch import sweep
 
 CHAINS: Final = 8
 """How many ledger chains there are; a principal's events always go to the same one."""
@@ -80,6 +81,7 @@ class Vault:
             _migrate(engine, entropy, to_micros(clock.now()))
         if not directory.exists:
             directory.mark()
+        sweep(directory.root)
         return cls(directory, database, clock=clock, entropy=entropy)
 
     @contextmanager

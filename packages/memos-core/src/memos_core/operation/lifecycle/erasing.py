@@ -22,11 +22,13 @@ from memos_core.infrastructure.governance.decision import ROOT
 from memos_core.infrastructure.index.follower import Follower
 from memos_core.infrastructure.ledger import Event
 from memos_core.infrastructure.vault import journal, schema
+from memos_core.infrastructure.vault.scratch import sweep
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Refusal
 from memos_core.results import ForgetReport, Maintenance
 
 _VERB: Final = "memos.erasure"
+_BACKUP: Final = "a working copy: a backup is being taken"
 _LOG: Final = "the write-ahead log: a reader still needs it"
 
 
@@ -105,6 +107,8 @@ class Eraser:
             self._clean_own({realm for row in rows for realm in json.loads(row.realms)})
         except MemosError as error:
             common.append(f"the attempt failed: {error}")
+        if sweep(self._gate.vault.directory.root):
+            common.append(_BACKUP)
         presence = self._gate.vault.presence
         return {row.id: (*common, *presence.holders(json.loads(row.realms))) for row in rows}
 
@@ -122,9 +126,8 @@ class Eraser:
             for row in rows:
                 chosen = update(table).where(table.c.id == row.id)
                 tx.connection.execute(chosen.values(erased=tx.now))
-            self._gate.ledger.append(
-                tx, [Event("memos.erase", r.principal_id, "allowed", "assist", r.id) for r in rows]
-            )
+                event = Event("memos.erase", row.principal_id, "allowed", "assist", row.id)
+                self._gate.ledger.append(tx, [event])
         return tuple(row.id for row in rows)
 
     def report(self, actor: Actor, erasure_id: str) -> ForgetReport:

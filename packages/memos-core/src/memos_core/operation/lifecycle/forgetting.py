@@ -19,6 +19,7 @@ from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import children, erase, fetch
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.infrastructure.vault.withdrawals import withdraw
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.quotas import Quotas, charges_of
@@ -62,6 +63,7 @@ class Forgetter:
             self._retention.check(tx, ids, derived)
             shown = self._shown(tx, actor, derived)
             erasure = self._remove(tx, actor, ids, derived, shown, reason=reason)
+            withdraw(tx, "forget", {"cubes": [*ids, *derived]})
         if self._gate.postponed(self._eraser.finish):
             return ForgetReport(tuple(ids), shown, "pending", (_UNCOMMITTED,), erasure)
         pending = self._eraser.finish().pending.get(erasure, ())
@@ -84,6 +86,7 @@ class Forgetter:
         derived = self._descendants(tx, [cube_id])
         self._retention.check(tx, [cube_id], derived)
         self._remove(tx, actor, [cube_id], derived, (), reason="expired", data={"reaped": True})
+        withdraw(tx, "forget", {"cubes": [cube_id, *derived]})
 
     def restored(self, tx: Transaction, actor: Actor, ids: Sequence[str]) -> None:
         """Remove from a restored backup what was forgotten after it was taken."""

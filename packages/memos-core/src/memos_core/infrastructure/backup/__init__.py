@@ -1,0 +1,1 @@
+"""Backups of a vault: one file, encrypted and authenticated where a key is given."""

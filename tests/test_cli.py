@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from memos_core.cli.times import parse_end, parse_instant
 from memos_core.errors import InvalidInputError
 from memos_core.models.embedder import HashingEmbedder
 from memos_core.system import MemOS
+from tests.processes import others
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 [red]boo[/red] \x9b31m[link=x]\u202egnp.exe\x7f"
 
@@ -653,6 +655,53 @@ def test_forget_asks_at_a_terminal(shell: Shell, reply: str, left: set[str]) -> 
     assert shell.texts() == left
     if not left:
         assert json.loads(done.stdout)["forgotten"] == [one]
+
+
+def test_forget_waits_until_the_bytes_are_gone_and_erasure_says_how_far_it_is(
+    shell: Shell,
+) -> None:
+    one = shell.json("add", "the code is zqkanarie")["meta"]["id"]
+    with others(shell.vault, "user:alice") as (other,):
+        other.search("the code")
+        result = shell("forget", one, "--wait", "--at-most", "1s")
+        assert result.exit_code == 1
+        assert f"process {other.process.pid} holds pages" in words(result.output)
+        report = re.search(r"era_\w+", result.stdout)
+        assert report is not None
+        assert shell.json("erasure", report[0])["status"] == "pending"
+        other.search("the code")
+        assert "Their bytes are erased" in shell.done("erasure", report[0], "--wait")
+    assert "no erasure" in shell.refused("erasure", report[0], who="user:bob")
+    shell.refused("erasure", report[0], "--wait", "--at-most", "soon", code=2)
+
+
+def test_backup_and_restore(shell: Shell, tmp_path: Path) -> None:
+    anchor, key = ("--anchor", str(tmp_path / "anchor")), tmp_path / "key"
+    key.write_text("a very long passphrase\n")
+    hidden = ("--key-file", str(key))
+    file = str(tmp_path / "backup")
+    one, two = (shell.json("add", text)["meta"]["id"] for text in ("tea", "milk"))
+    printed = shell.done("backup", file, *hidden, *anchor, who="user:owner")
+    assert "checkpoint 1" in printed
+    assert "not encrypted" not in printed
+    assert "may not govern" in shell.refused("backup", file + "2")
+    shell.done("forget", one, "--wait", *anchor)
+    again = Shell(tmp_path / "again")
+    assert "give the anchor" in again.refused("restore", file, *hidden)
+    assert "is encrypted" in again.refused("restore", file, *anchor)
+    report = again.json("restore", file, *hidden, *anchor)
+    assert (report["forgotten"], report["ledger"]) == (1, "untampered")
+    assert again.texts() == {"milk"}
+    assert again.json("show", two)["payload"]["content"] == "milk"
+    assert "there already" in again.refused("restore", file, *hidden, *anchor)
+    third = Shell(tmp_path / "third")
+    plain = str(tmp_path / "plain")
+    printed = again.done("backup", plain, who="user:owner")
+    assert "not encrypted" in printed
+    assert "No anchor was told" in printed
+    accepted = "what was forgotten or revoked since may come back"
+    assert "as of checkpoint" in third.done("restore", plain, "--without-anchor", accepted)
+    assert third.texts() == {"milk"}
 
 
 # grant, revoke

@@ -9,21 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from memos_core.cli.anchoring import AnchorOption, anchors_at
 from memos_core.cli.desk import Desk, usage, verb
 from memos_core.cli.output import instant, one_line, plain, to_json
 from memos_core.cli.times import parse_age, parse_instant
-from memos_core.infrastructure.ledger import FolderAnchor, SignedCheckpoint, Verdict
+from memos_core.infrastructure.ledger import SignedCheckpoint, Verdict
 from memos_core.results import LogEntry
-
-AnchorOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--anchor",
-        metavar="DIR",
-        help="A folder beyond the reach of who runs the vault, where checkpoints are kept; "
-        "repeatable.",
-    ),
-]
 
 
 @verb
@@ -41,7 +32,7 @@ def verify(
 ) -> None:
     """Check every link of the audit ledger, and say what that proves."""
     with desk.memos() as memos:  # opened without anchors: to verify writes nothing
-        verdict = memos.verify_ledger(anchors=_anchors(anchor), trusted_key=trusted_key)
+        verdict = memos.verify_ledger(anchors=anchors_at(anchor), trusted_key=trusted_key)
     desk.screen.answer(asdict(verdict), *_in_words(verdict))
     if verdict.status == "broken":
         raise typer.Exit(1)
@@ -50,7 +41,7 @@ def verify(
 @verb
 def checkpoint(desk: Desk, anchor: AnchorOption = None) -> None:
     """Sign where the ledger stands, and keep that in every anchor."""
-    with desk.session(_anchors(anchor)) as session:
+    with desk.session(anchors_at(anchor)) as session:
         signed = session.audit.checkpoint()
     where = ", ".join(str(path) for path in anchor or ())
     kept = (
@@ -132,7 +123,7 @@ def rotate_key(
     anchor: AnchorOption = None,
 ) -> None:
     """Make a new signing key, endorsed by the old one."""
-    with desk.session(_anchors(anchor)) as session:
+    with desk.session(anchors_at(anchor)) as session:
         key = session.audit.rotate_key(revoke=revoke, reason=reason)
     lines = [f"Key {key.id} signs from now on.", f"Public key: {key.public}"]
     if key.endorsement is None:
@@ -169,7 +160,7 @@ def prune(
     if older_than is not None:
         with usage("--older-than"):
             age = parse_age(older_than)
-    with desk.session(_anchors(anchor)) as session:
+    with desk.session(anchors_at(anchor)) as session:
         report = session.audit.prune(
             before_checkpoint=before_checkpoint, older_than=age, export_to=export_to
         )
@@ -179,10 +170,6 @@ def prune(
         else f"Removed {_events(report.events)}: all that checkpoint {report.checkpoint} covers."
     )
     desk.screen.answer(asdict(report), said)
-
-
-def _anchors(paths: list[Path] | None) -> list[FolderAnchor]:
-    return [FolderAnchor(path) for path in paths or ()]
 
 
 def _told(signed: SignedCheckpoint) -> dict[str, Any]:

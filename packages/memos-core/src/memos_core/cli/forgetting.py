@@ -1,4 +1,4 @@
-"""The verb that forgets, and waits until the bytes are gone."""
+"""The verbs of forgetting: forget, and erasure, which says how far it has come."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from memos_core.cli.anchoring import AnchorOption, anchors_at
 from memos_core.cli.desk import Desk, usage, verb
 from memos_core.cli.times import parse_age
 from memos_core.draft import Key
@@ -16,6 +17,12 @@ from memos_core.results import ForgetReport
 from memos_core.session import Session
 
 _PAUSE_S: Final = 0.2
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait until all bytes are gone from the vault.")
+]
+LimitOption = Annotated[
+    str, typer.Option("--at-most", metavar="TIME", help="How long to wait, e.g. 30s or 5m.")
+]
 
 
 @verb
@@ -28,35 +35,47 @@ def forget(
         list[str] | None, typer.Option("--key", help="Name one by its key; repeatable.")
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the tombstone.")] = "",
-    report: Annotated[
-        str | None,
-        typer.Option("--report", metavar="ERA", help="Forget nothing: ask how far one has come."),
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until all bytes are gone from the vault.")
-    ] = False,
-    limit: Annotated[
-        str, typer.Option("--at-most", metavar="TIME", help="How long to wait, e.g. 30s or 5m.")
-    ] = "1m",
+    wait: WaitOption = False,
+    limit: LimitOption = "1m",
+    anchor: AnchorOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Forget memories for good, and everything that was derived from them."""
     named: list[str | Key] = [*(refs or []), *(Key(name) for name in key or [])]
-    if bool(named) == (report is not None):
-        raise typer.BadParameter("name memories, or a --report", param_hint="REF, --key, --report")
-    with usage("--at-most"):
-        patience_s = parse_age(limit).total_seconds()
-    with desk.session() as session:
-        if named and not yes and sys.stdin.isatty():
+    if not named:
+        raise typer.BadParameter("name at least one memory", param_hint="REF or --key")
+    patience_s = _patience(limit) if wait else 0.0
+    with desk.session(anchors_at(anchor)) as session:
+        if not yes and sys.stdin.isatty():
             what = "1 memory" if len(named) == 1 else f"{len(named)} memories"
             question = f"Forget {what} and everything derived from them, for good?"
             typer.confirm(question, abort=True, err=True)
-        found = session.audit.erasure(report) if report else session.forget(named, reason=reason)
-        if wait:
-            found = _waited(desk, session, found, patience_s)
+        found = _waited(desk, session, session.forget(named, reason=reason), patience_s)
     desk.screen.answer(asdict(found), *_told(found))
     if wait and found.status == "pending":
         raise typer.Exit(1)
+
+
+@verb
+def erasure(
+    desk: Desk,
+    report: Annotated[str, typer.Argument(metavar="ERA", help="era_…, as forget printed it.")],
+    wait: WaitOption = False,
+    limit: LimitOption = "1m",
+    anchor: AnchorOption = None,
+) -> None:
+    """Say how far a forgetting has come, and finish what can be finished."""
+    patience_s = _patience(limit) if wait else 0.0
+    with desk.session(anchors_at(anchor)) as session:
+        found = _waited(desk, session, session.audit.erasure(report), patience_s)
+    desk.screen.answer(asdict(found), *_told(found))
+    if wait and found.status == "pending":
+        raise typer.Exit(1)
+
+
+def _patience(limit: str) -> float:
+    with usage("--at-most"):
+        return parse_age(limit).total_seconds()
 
 
 def _waited(desk: Desk, session: Session, found: ForgetReport, patience_s: float) -> ForgetReport:
@@ -80,5 +99,5 @@ def _told(found: ForgetReport) -> list[str]:
         lines.append("Their bytes are erased from the vault.")
     else:
         lines.append(f"Still holding bytes: {'; '.join(found.pending)}.")
-        lines.append(f"Ask again: memos forget --report {found.id} --wait")
+        lines.append(f"Ask again: memos erasure {found.id} --wait")
     return [*lines, *(f"Note: {note}." for note in found.notes)]

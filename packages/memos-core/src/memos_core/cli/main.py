@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from memos_core.cli import audit as auditing
-from memos_core.cli import forgetting, memories, origins, oversight, past, rights, upkeep
+from memos_core.cli import backups, forgetting, memories, origins, oversight, past, rights, upkeep
 from memos_core.cli.desk import ASSERTED, remember_shared
 from memos_core.cli.output import one_line
 from memos_core.errors import MemosError
@@ -58,6 +58,9 @@ app.command("rollback")(past.rollback)
 app.command("freeze")(past.freeze)
 app.command("unfreeze")(past.unfreeze)
 app.command("forget")(forgetting.forget)
+app.command("erasure")(forgetting.erasure)
+app.command("backup")(backups.backup)
+app.command("restore")(backups.restore)
 app.command("grant")(rights.grant)
 app.command("revoke")(rights.revoke)
 app.command("explain")(oversight.explain)

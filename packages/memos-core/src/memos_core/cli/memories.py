@@ -8,15 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from memos_core.cli.desk import Desk, the_ref, usage, verb
 from memos_core.cli.importing import Batch, Unknown, read_file
@@ -122,7 +113,7 @@ def import_(
     done: list[dict[str, Any]] = []
     mode: OnKey = on_key.value
     try:
-        with _progress(desk) as progress, desk.session() as session:
+        with desk.screen.progress() as progress, desk.session() as session:
             reading = progress.add_task("reading files", total=len(files))
             batches = []
             for path in files:
@@ -202,19 +193,6 @@ def history(desk: Desk, ref: RefArgument = None, key: KeyOption = None) -> None:
         for each in versions
     ]
     desk.screen.answer(data, history_table(versions))
-
-
-def _progress(desk: Desk) -> Progress:
-    err = desk.screen.err
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err if err.is_terminal else Console(quiet=True),
-        transient=True,
-    )
 
 
 def _told(done: list[dict[str, Any]], mode: OnKey) -> list[str]:

@@ -16,6 +16,14 @@ from typing import Any, Final, TextIO
 
 import typer
 from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -58,6 +66,18 @@ class Screen:
                 self.out.print(plain(each), soft_wrap=True)
             else:
                 self.out.print(each)
+
+    def progress(self) -> Progress:
+        """Make a bar that shows how far long work has come; on a terminal only."""
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.err if self.err.is_terminal else Console(quiet=True),
+            transient=True,
+        )
 
     def note(self, text: str) -> None:
         """Tell the person something that is not the answer, on stderr."""

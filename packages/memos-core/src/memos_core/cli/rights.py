@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from memos_core.cli.anchoring import AnchorOption, anchors_at
 from memos_core.cli.desk import Desk, usage, verb
 from memos_core.cli.output import instant
 from memos_core.cli.times import end_from_now
@@ -54,9 +55,11 @@ def grant(
 
 @verb
 def revoke(
-    desk: Desk, grant_id: Annotated[str, typer.Argument(metavar="GRANT_ID", help="grt_…")]
+    desk: Desk,
+    grant_id: Annotated[str, typer.Argument(metavar="GRANT_ID", help="grt_…")],
+    anchor: AnchorOption = None,
 ) -> None:
     """Take a right back; it stops counting at once, in every process."""
-    with desk.session() as session:
+    with desk.session(anchors_at(anchor)) as session:
         session.revoke(grant_id)
     desk.screen.answer({"revoked": grant_id}, f"Revoked {grant_id}.")

@@ -12,6 +12,7 @@ from memos_core import (
     AsyncAudit,
     AsyncGovernance,
     AsyncSession,
+    AsyncSnapshots,
     Audit,
     ConflictError,
     DeniedError,
@@ -26,6 +27,7 @@ from memos_core import (
     NotFoundError,
     Patch,
     Session,
+    Snapshots,
 )
 from memos_core.testing import HashingEmbedder, ManualClock
 
@@ -264,7 +266,10 @@ def test_awaited_verbs_have_the_same_names_and_signatures() -> None:
     assert all(inspect.iscoroutinefunction(getattr(AsyncSession, n)) for n in plain)
 
 
-@pytest.mark.parametrize(("twin", "original"), [(AsyncAudit, Audit), (AsyncGovernance, Governance)])
+@pytest.mark.parametrize(
+    ("twin", "original"),
+    [(AsyncAudit, Audit), (AsyncGovernance, Governance), (AsyncSnapshots, Snapshots)],
+)
 def test_awaited_verbs_of_the_facades_have_the_same_names_and_signatures(
     twin: type, original: type
 ) -> None:

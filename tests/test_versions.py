@@ -18,6 +18,7 @@ from memos_core import (
     Draft,
     InvalidInputError,
     Key,
+    MemoryState,
     MemOS,
     MemosError,
     NotFoundError,
@@ -25,6 +26,7 @@ from memos_core import (
     SearchOptions,
     Sensitivity,
     Session,
+    Snapshot,
 )
 from memos_core.testing import HashingEmbedder, ManualClock
 from tests.conftest import Proof
@@ -159,6 +161,7 @@ class State:
     sensitivity: int
     frozen: bool
     expires: datetime | None
+    archived: bool = False
 
 
 @dataclass
@@ -198,6 +201,8 @@ class History:
         self.alice = self.memos.session("user:alice", space="acme")
         self.bob = self.memos.session("user:bob", space="acme")
         self.pasts: list[Past] = []
+        self.snapshots: list[Snapshot] = []
+        self.taken_back = 0
 
     def live(self) -> list[Past]:
         return [each for each in self.pasts if not each.ended(self.clock.now())]
@@ -210,12 +215,15 @@ class History:
     def step(self) -> None:
         self.clock.turn(timedelta(minutes=self.rng.randrange(1, 90)))
         kinds = ["add", "add", "update", "append", "merge", "rollback", "freeze", "unfreeze"]
+        kinds += ["archive", "unarchive", "snapshot", "restore", "restore"]
         kind = self.rng.choice([*kinds, "relabel", "retag", "expire", "forget", "jump"])
         live = self.live()
         if kind == "add" or not live:
             self.add()
         elif kind == "jump":
             self.clock.turn(timedelta(hours=self.rng.randrange(1, 60)))
+        elif kind in ("snapshot", "restore"):
+            getattr(self, kind)()
         else:
             getattr(self, kind)(self.rng.choice(live))
 
@@ -295,6 +303,48 @@ class History:
         if past.now().frozen:
             self.changed(past, lambda: self.alice.unfreeze(past.id), frozen=False)
 
+    def archive(self, past: Past) -> None:
+        if not past.now().archived:
+            self.changed(past, lambda: self.alice.archive(past.id), archived=True)
+
+    def unarchive(self, past: Past) -> None:
+        if past.now().archived:
+            self.changed(past, lambda: self.alice.unarchive(past.id), archived=False)
+
+    def snapshot(self) -> None:
+        taken = self.alice.snapshots.take(f"number {len(self.snapshots)}")
+        self.snapshots.append(taken)
+        assert self.bob.snapshots.list() == self.snapshots
+
+    def restore(self) -> None:
+        """Take the space back to a snapshot, or to any instant."""
+        first = self.pasts[0].states[0].at
+        seconds = max(int((self.clock.now() - first).total_seconds()), 1)
+        then = first + timedelta(seconds=self.rng.randrange(seconds))
+        to = self.rng.choice([*self.snapshots, then])
+        when = to if isinstance(to, datetime) else to.when
+        changes: dict[str, dict[str, Any]] = {}
+        frozen = set()
+        for past in self.live():
+            now, was = past.now(), past.then(when)
+            wanted: dict[str, Any] = {"archived": True}
+            if was is not None:
+                wanted = {"archived": was.archived, "content": was.content, "tags": was.tags}
+            if all(getattr(now, name) == value for name, value in wanted.items()):
+                continue
+            if now.frozen:
+                frozen.add(past.id)
+            else:
+                changes[past.id] = wanted
+        done = self.alice.snapshots.restore(to)
+        assert {*done.changed, *done.archived, *done.returned} == changes.keys()
+        assert set(done.frozen) == frozen
+        self.taken_back += len(changes)
+        for past in self.pasts:
+            if past.id in changes:
+                at = self.at(self.alice.get(past.id))
+                past.states.append(State(**(past.now().__dict__ | changes[past.id] | {"at": at})))
+
     def forget(self, past: Past) -> None:
         if self.rng.random() < 0.4:
             self.alice.forget(past.id)
@@ -305,13 +355,16 @@ class History:
     def check(self) -> None:
         now = self.clock.now()
         for who, clearance in ((self.alice, 3), (self.bob, 1)):
-            expected = {
+            readable = {
                 each.id: each.now()
                 for each in self.pasts
                 if not each.ended(now) and each.now().sensitivity <= clearance
             }
+            expected = {each: state for each, state in readable.items() if not state.archived}
             listed = {cube.id: cube for cube in who.get_all(limit=1_000)}
             assert listed.keys() == expected.keys()
+            put_away = {cube.id for cube in who.get_all(limit=1_000, where={"state": "archived"})}
+            assert put_away == readable.keys() - expected.keys()
             for cube_id, state in expected.items():
                 self.same(listed[cube_id], state)
             for past in self.pasts:
@@ -323,6 +376,7 @@ class History:
         assert frozenset(cube.meta.tags) == state.tags
         assert cube.meta.sensitivity == state.sensitivity
         assert cube.meta.frozen == state.frozen
+        assert (cube.meta.state == MemoryState.ARCHIVED) == state.archived
 
     def check_one(self, who: Session, clearance: int, past: Past, now: datetime) -> None:
         if past.ended(now) or past.now().sensitivity > clearance:
@@ -351,7 +405,7 @@ class History:
             if state is None or past.ended(now) or past.now().sensitivity > clearance:
                 continue
             alive = state.expires is None or state.expires > when
-            if state.sensitivity <= clearance and alive:
+            if state.sensitivity <= clearance and alive and not state.archived:
                 expected[past.id] = state
         assert listed.keys() == expected.keys()
         for cube_id, state in expected.items():
@@ -361,18 +415,21 @@ class History:
 def test_random_histories_equal_those_of_an_independent_model(
     tmp_path: Path, scaled: Callable[[int, int], int], proof: Proof
 ) -> None:
-    histories = scaled(100, 2_000)
+    histories, taken_back = scaled(100, 2_000), 0
     for seed in range(histories):
         history = History(tmp_path / str(seed), seed)
         try:
             for _ in range(history.rng.randrange(5, 15)):
                 history.step()
             history.check()
+            taken_back += history.taken_back
         except MemosError as error:
             raise AssertionError(f"seed {seed}") from error
         finally:
             history.memos.close()
-    proof("random histories against a model", histories, "0 differences")
+    assert taken_back > histories // 10
+    found = f"0 differences, {taken_back} memories taken back"
+    proof("random histories against a model", histories, found)
 
 
 # -- the clock -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """MemOS: one governed vault of memories, shared by every agent framework."""
 
-from memos_core.aio import AsyncAudit, AsyncGovernance, AsyncSession
+from memos_core.aio import AsyncAudit, AsyncGovernance, AsyncSession, AsyncSnapshots
 from memos_core.audit import Audit
 from memos_core.content import (
     Content,
@@ -63,6 +63,8 @@ from memos_core.interface.context import ContextItem, MemoryContext
 from memos_core.listing import list_every
 from memos_core.models.embedder import ChromaEmbedder, Embedder, embedder_named
 from memos_core.operation.explaining import Explanation
+from memos_core.operation.lifecycle.rewinding import Rewound
+from memos_core.operation.lifecycle.snapshotting import Snapshot
 from memos_core.operation.quotas import Quota
 from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
@@ -82,6 +84,7 @@ from memos_core.results import (
 )
 from memos_core.session import Session
 from memos_core.settings import Settings
+from memos_core.snapshots import Snapshots
 from memos_core.system import MemOS
 from memos_core.transcript import Transcript, message_draft
 
@@ -92,6 +95,7 @@ __all__ = [
     "AsyncAudit",
     "AsyncGovernance",
     "AsyncSession",
+    "AsyncSnapshots",
     "Audit",
     "BackupReport",
     "BusyError",
@@ -152,6 +156,7 @@ __all__ = [
     "Quarantine",
     "Quota",
     "RestoreReport",
+    "Rewound",
     "SchemaError",
     "SearchOptions",
     "Sensitivity",
@@ -160,6 +165,8 @@ __all__ = [
     "Settings",
     "SignedCheckpoint",
     "SigningKey",
+    "Snapshot",
+    "Snapshots",
     "Source",
     "Span",
     "TextPart",

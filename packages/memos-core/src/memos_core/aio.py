@@ -25,6 +25,8 @@ from memos_core.operation.explaining import Asked, Explanation
 from memos_core.operation.gate import EVERYWHERE
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
+from memos_core.operation.lifecycle.rewinding import Rewound
+from memos_core.operation.lifecycle.snapshotting import Snapshot
 from memos_core.operation.quotas import Quota
 from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
@@ -33,6 +35,7 @@ from memos_core.operation.retrieval.tracing import Trace
 from memos_core.operation.retrieval.versions import Diff
 from memos_core.results import BackupReport, ForgetReport, Hits, LogEntry, Page, PruneReport
 from memos_core.session import Ref, Session
+from memos_core.snapshots import Snapshots
 
 T = TypeVar("T")
 
@@ -117,6 +120,50 @@ class AsyncAudit:
     async def export(self, path: str | Path) -> ExportReport:
         """Write the ledger into a new file; see `Audit.export`."""
         return await anyio.to_thread.run_sync(self._audit.export, path)
+
+
+class AsyncSnapshots:
+    """The verbs of `Snapshots`, awaited.
+
+    Args:
+        snapshots: What does the work, on worker threads.
+
+    Example:
+        >>> import anyio
+        >>> from memos_core.testing import temporary_memos
+        >>> async def main() -> list[str]:
+        ...     with temporary_memos() as memos:
+        ...         alice = AsyncSession(memos.session("user:alice"))
+        ...         await alice.snapshots.take("before the storm")
+        ...         return [each.name for each in await alice.snapshots.list()]
+        >>> anyio.run(main)
+        ['before the storm']
+    """
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+
+    async def take(self, name: str, *, space: str | None = None, reason: str = "") -> Snapshot:
+        """Name this instant of a space; see `Snapshots.take`."""
+        return await anyio.to_thread.run_sync(
+            partial(self._snapshots.take, name, space=space, reason=reason)
+        )
+
+    async def drop(self, name: str, *, space: str | None = None) -> None:
+        """Forget the name of an instant; see `Snapshots.drop`."""
+        await anyio.to_thread.run_sync(partial(self._snapshots.drop, name, space=space))
+
+    async def restore(
+        self, to: Snapshot | str | datetime, *, space: str | None = None, reason: str = ""
+    ) -> Rewound:
+        """Take a space back to how it was; see `Snapshots.restore`."""
+        return await anyio.to_thread.run_sync(
+            partial(self._snapshots.restore, to, space=space, reason=reason)
+        )
+
+    async def list(self, *, space: str | None = None) -> list[Snapshot]:
+        """List snapshots; see `Snapshots.list`."""
+        return await anyio.to_thread.run_sync(partial(self._snapshots.list, space=space))
 
 
 class AsyncGovernance:
@@ -252,6 +299,11 @@ class AsyncSession:
         return AsyncGovernance(self._session.governance)
 
     @property
+    def snapshots(self) -> AsyncSnapshots:
+        """Named instants of a space, and going back to one."""
+        return AsyncSnapshots(self._session.snapshots)
+
+    @property
     def audit(self) -> AsyncAudit:
         """Asking what happened, and the verbs that prove it."""
         return AsyncAudit(self._session.audit)
@@ -355,6 +407,14 @@ class AsyncSession:
     async def unfreeze(self, ref: Ref, *, reason: str = "") -> MemCube:
         """Let a frozen memory change again; see `Session.unfreeze`."""
         return await self._run(self._session.unfreeze, ref, reason=reason)
+
+    async def archive(self, ref: Ref, *, reason: str = "") -> MemCube:
+        """Put a memory away; see `Session.archive`."""
+        return await self._run(self._session.archive, ref, reason=reason)
+
+    async def unarchive(self, ref: Ref, *, reason: str = "") -> MemCube:
+        """Take a memory out of the archive; see `Session.unarchive`."""
+        return await self._run(self._session.unarchive, ref, reason=reason)
 
     async def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
         """Recall for a prompt; see `Session.context`."""

@@ -43,6 +43,7 @@ HEADER_FIELDS: Final[Mapping[str, FieldType]] = {
     "source": "text",
     "space": "text",
     "speaker": "text",
+    "state": "text",
     "tags": "text",
     "valid_from": "instant",
     "valid_to": "instant",
@@ -113,6 +114,14 @@ def parse_filter(where: Filter | None) -> Condition | None:
             f"the filter has more than {MAX_TESTS} tests: use $in for many values"
         )
     return condition
+
+
+def asks_for(condition: Condition, field: str) -> bool:
+    """Tell whether a condition asks for a field anywhere."""
+    if isinstance(condition, Test):
+        return condition.field == field
+    parts = [condition.part] if isinstance(condition, Neither) else condition.parts
+    return any(asks_for(part, field) for part in parts)
 
 
 def _size(condition: Condition) -> int:

@@ -11,19 +11,14 @@ from typing import Any
 from memos_core.audit import Audit
 from memos_core.clock import require_aware, to_micros
 from memos_core.content import Content
-from memos_core.cube import CubeId, MemCube, Sensitivity, Trust, Version
+from memos_core.cube import CubeId, MemCube, Trust, Version
 from memos_core.draft import Draft, Key, Patch, check_reason
 from memos_core.errors import InvalidInputError
 from memos_core.filters import Filter, parse_filter
 from memos_core.governance import Governance
-from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.governance.decision import Action
-from memos_core.infrastructure.governance.grants import Grant, GrantId
 from memos_core.infrastructure.governance.names import check_space
 from memos_core.interface.context import MemoryContext, assemble
-from memos_core.operation.engine import Engine
 from memos_core.operation.gate import check_ref
-from memos_core.operation.governing import GrantRequest
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
 from memos_core.operation.retrieval.eligibility import Scope
@@ -33,11 +28,13 @@ from memos_core.operation.retrieval.recall import Question
 from memos_core.operation.retrieval.tracing import Trace
 from memos_core.operation.retrieval.versions import Diff
 from memos_core.results import ForgetReport, Hits, Page
+from memos_core.sharing import Sharing
+from memos_core.snapshots import Snapshots
 
 Ref = CubeId | Key
 
 
-class Session:
+class Session(Sharing):
     """A principal at work. Get one from `MemOS.session`.
 
     Every verb is decided for this principal, in this space, for this purpose, and leaves an entry
@@ -51,10 +48,6 @@ class Session:
         ...     alice.search("peanuts")[0].text
         'I am allergic to peanuts.'
     """
-
-    def __init__(self, engine: Engine, actor: Actor) -> None:
-        self._engine = engine
-        self._actor = actor
 
     @property
     def principal(self) -> str:
@@ -75,6 +68,11 @@ class Session:
     def governance(self) -> Governance:
         """The verbs of whoever answers for a space: explain, quarantine, hold and their like."""
         return Governance(self._engine, self._actor)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Named instants of a space, and going back to one."""
+        return Snapshots(self._engine, self._actor)
 
     @property
     def audit(self) -> Audit:
@@ -309,6 +307,22 @@ class Session:
         asked = (check_ref(ref), check_reason(reason))
         return self._engine.reverter.freeze(self._actor, *asked, frozen=False)
 
+    def archive(self, ref: Ref, *, reason: str = "") -> MemCube:
+        """Put a memory away: searches and listings leave it out, `get` and `history` still find it.
+
+        A filter that names `state` finds it too: `where={"state": "archived"}`.
+
+        Raises:
+            ConflictError: It is archived already, or frozen.
+        """
+        asked = (check_ref(ref), check_reason(reason))
+        return self._engine.reverter.archive(self._actor, *asked, archived=True)
+
+    def unarchive(self, ref: Ref, *, reason: str = "") -> MemCube:
+        """Take a memory out of the archive."""
+        asked = (check_ref(ref), check_reason(reason))
+        return self._engine.reverter.archive(self._actor, *asked, archived=False)
+
     def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
         """Recall for a prompt: a fenced block of memories under a token budget.
 
@@ -406,67 +420,6 @@ class Session:
             if instant > tx.now:
                 raise InvalidInputError(f"{when.isoformat()} is in the future: nothing is recorded")
         return Session(self._engine, replace(self._actor, at=instant))
-
-    def grant(
-        self,
-        to: str,
-        actions: str | Action | Iterable[str | Action],
-        *,
-        on: str | CubeId,
-        purposes: Iterable[str] = ("assist",),
-        until: datetime | None = None,
-    ) -> Grant:
-        """Give somebody a right on a space and what lies under it, or on one memory.
-
-        Args:
-            to: A principal or a group.
-            actions: `read`, `write`, `derive`, `share`, `govern`; one or several.
-            on: A space, a memory's id, or `*` for every shared space.
-            purposes: For which purposes; `("*",)` for every one.
-            until: When it ends.
-
-        Raises:
-            DeniedError: The principal does not govern it.
-            NotFoundError: There is no such memory that the principal may read.
-        """
-        if not isinstance(on, str) or not on:
-            raise InvalidInputError("`on` is a space, a memory's id, or '*' for every shared space")
-        request = GrantRequest(to, actions, on, purposes, until)
-        return self._engine.governing.grant(self._actor, request)
-
-    def revoke(self, grant: Grant | GrantId) -> None:
-        """Take a right back; it stops counting, in every process, when this returns.
-
-        Raises:
-            NotFoundError: There is no such grant that the principal may revoke.
-        """
-        grant_id = grant.id if isinstance(grant, Grant) else str(check_ref(grant))
-        self._engine.governing.revoke(self._actor, grant_id)
-
-    def add_member(self, group: str, member: str) -> None:
-        """Put a principal or a group into a group.
-
-        Raises:
-            DeniedError: The principal does not govern the vault.
-            ConflictError: The group would contain itself.
-        """
-        self._engine.governing.join(self._actor, group, member)
-
-    def remove_member(self, group: str, member: str) -> None:
-        """Take a principal or a group out of a group.
-
-        Raises:
-            DeniedError: The principal does not govern the vault.
-        """
-        self._engine.governing.leave(self._actor, group, member)
-
-    def set_clearance(self, principal: str, level: Sensitivity | str) -> None:
-        """Set how sensitive a memory somebody may read in shared spaces.
-
-        Raises:
-            DeniedError: The principal does not govern the vault.
-        """
-        self._engine.governing.set_clearance(self._actor, principal, Sensitivity.parse(level))
 
     def _check_count(self, count: int, name: str) -> None:
         most = self._engine.settings.max_k

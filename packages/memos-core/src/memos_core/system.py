@@ -59,6 +59,8 @@ from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.labelling import Labeller
 from memos_core.operation.lifecycle.reverting import Reverter
+from memos_core.operation.lifecycle.rewinding import Rewinder
+from memos_core.operation.lifecycle.snapshotting import Snapshotter
 from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.policing import Policing
 from memos_core.operation.preparing import Preparer
@@ -396,6 +398,7 @@ def _wire(
     sources = Sources(vault, registry)
     restorer = Restorer(gate, forgetter, grants, sources, labeller, keyring, publisher)
     versions = Versions(gate, quotas)
+    reverter = Reverter(updater, preparer, versions)
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     return Engine(
         gate=gate,
@@ -407,7 +410,9 @@ def _wire(
         restorer=restorer,
         recall=recall,
         versions=versions,
-        reverter=Reverter(updater, preparer, versions),
+        reverter=reverter,
+        rewinder=Rewinder(gate, updater, reverter, quotas),
+        snapshotter=Snapshotter(gate),
         tracer=Tracer(gate, recall, fingerprints),
         provenances=Provenances(gate, signer, quotas),
         governing=Governing(gate, grants, labeller, auditor.tell),

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from memos_core.clock import from_micros, to_micros
 from memos_core.content import Content, payload_text, revive, text_of
-from memos_core.cube import Header, Kind, Mark, Sensitivity
+from memos_core.cube import Header, Kind, Mark, MemoryState, Sensitivity
 from memos_core.draft import Draft
 from memos_core.errors import InvalidInputError
 from memos_core.filters import TypedKey, flatten, typed_key
@@ -85,6 +85,7 @@ class PlaintextIndexer:
             created=cube.created,
             when=cube.created if when is None else to_micros(when),
             expires=NEVER if cube.expires is None else cube.expires,
+            archived=header.get("state") == MemoryState.ARCHIVED,
             speaker=speaker,
             terms=tuple(self._analyzer.terms(text)),
             vector=np.frombuffer(found.vector, dtype=np.float32),
@@ -116,6 +117,7 @@ def _facets(
         ("sensitivity", ("n", int(Sensitivity.parse(header["sensitivity"])))),
         ("semantic_type", ("s", header.get("semantic_type", "fact"))),
         ("priority", ("s", header.get("priority", "mid"))),
+        ("state", ("s", header.get("state", MemoryState.GENERATED.value))),
     ]
     texts = ("key", "owner", "space", "speaker")
     found += [(name, ("s", header[name])) for name in texts if header.get(name) is not None]
@@ -149,12 +151,14 @@ _TOLD: Final = (
 
 
 def dump_header(header: Header) -> str:
-    """Return a header as the JSON text that is stored: what was given, nothing that moves."""
-    return header.model_dump_json(
-        exclude_unset=True,
-        exclude_none=True,
-        exclude=set(_TOLD),
-    )
+    """Return a header as the JSON text that is stored: what was given, nothing that moves.
+
+    Of the states only `archived` is one of a version, which `history` and `at` tell of.
+    """
+    told = set(_TOLD)
+    if header.state == MemoryState.ARCHIVED:
+        told.remove("state")
+    return header.model_dump_json(exclude_unset=True, exclude_none=True, exclude=told)
 
 
 def check_size(content: Content, max_bytes: int) -> None:

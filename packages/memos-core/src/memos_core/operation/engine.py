@@ -13,6 +13,8 @@ from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.reverting import Reverter
+from memos_core.operation.lifecycle.rewinding import Rewinder
+from memos_core.operation.lifecycle.snapshotting import Snapshotter
 from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.policing import Policing
 from memos_core.operation.restoring import Restorer
@@ -38,6 +40,8 @@ class Engine:
     recall: Recall
     versions: Versions
     reverter: Reverter
+    rewinder: Rewinder
+    snapshotter: Snapshotter
     tracer: Tracer
     provenances: Provenances
     governing: Governing

@@ -116,16 +116,18 @@ class Sight:
         self._learn_cubes(sorted(cubes - set(self._cubes)))
 
     def _learn_things(self, ids: Sequence[str]) -> None:
-        """Find on what grants, holds and quarantines stand."""
-        grants, holds, quarantines = schema.grants, schema.holds, schema.quarantines
+        """Find on what grants, holds, quarantines and snapshots stand."""
+        grants, holds = schema.grants, schema.holds
+        quarantines, snapshots = schema.quarantines, schema.snapshots
         for batch in schema.batches(ids):
             for table in (grants, holds):
                 columns = (table.c.id, table.c.space, table.c.cube_id)
                 for row in self._rows(select(*columns).where(table.c.id.in_(batch))):
                     self._things[row.id] = (row.space, row.cube_id)
-            query = select(quarantines.c.id, quarantines.c.space)
-            for row in self._rows(query.where(quarantines.c.id.in_(batch))):
-                self._things[row.id] = (row.space, None)
+            for table in (quarantines, snapshots):
+                query = select(table.c.id, table.c.space)
+                for row in self._rows(query.where(table.c.id.in_(batch))):
+                    self._things[row.id] = (row.space, None)
 
     def _learn_cubes(self, ids: Sequence[str]) -> None:
         table = schema.cubes

@@ -34,6 +34,7 @@ class Entry:
         terms: Its words, stemmed, repeated ones kept.
         vector: float32 (d,), unit length.
         facets: The fields that filters can ask for, with typed values.
+        archived: Whether it was put away: only who asks for that finds it.
     """
 
     cube_id: str
@@ -47,3 +48,4 @@ class Entry:
     terms: tuple[str, ...]
     vector: FloatArray
     facets: tuple[tuple[str, TypedKey], ...]
+    archived: bool = False

@@ -85,6 +85,7 @@ _COLUMNS: Final = {
     "when": np.int64,
     "created": np.int64,
     "expires": np.int64,
+    "archived": np.int8,
 }
 
 
@@ -97,7 +98,8 @@ class PageView:
         count: How many rows the snapshot has.
         alive: bool (count,).
         vectors: float32 (count, d), rows unit length.
-        columns: int arrays (count,): label, space, speaker, length, when, created, expires.
+        columns: int arrays (count,): label, space, speaker, length, when, created, expires,
+            archived.
         ids: The memory of each row.
         versions: The version of each row.
         damaged: Memories that are withheld, with their labels.
@@ -216,6 +218,7 @@ class RealmPage:
             "when": entry.when,
             "created": entry.created,
             "expires": entry.expires,
+            "archived": entry.archived,
         }
         for name, value in values.items():
             self._columns[name][row] = value

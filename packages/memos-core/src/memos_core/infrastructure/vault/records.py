@@ -89,12 +89,18 @@ class Record:
         changes: dict[str, Any] = {
             "id": self.cube.id,
             "version": self.version.version,
-            "state": MemoryState(self.cube.state),
+            "state": self._state(cube.meta.state),
             "updated": from_micros(self.version.recorded_from),
             "content_hash": self.version.content_hash,
             **(told or {}),
         }
         return cube.model_copy(update={"meta": cube.meta.model_copy(update=changes)})
+
+    def _state(self, recorded: MemoryState | None) -> MemoryState:
+        """Say in which state this version was, or is if it is the present one."""
+        if self.version.version == self.cube.version:
+            return MemoryState(self.cube.state)
+        return recorded or MemoryState.GENERATED
 
     def listed(self, cube: MemCube, author: str) -> Version:
         """Build the entry of `history`.

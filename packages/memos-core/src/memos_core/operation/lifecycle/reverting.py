@@ -1,10 +1,12 @@
-"""Going back to an earlier version, and keeping a memory from changing at all."""
+"""Going back to an earlier version, keeping a memory from changing, and putting it away."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from memos_core.cube import Header, MemCube
+from memos_core.cube import Header, MemCube, MemoryState
 from memos_core.errors import ConflictError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.records import Record
@@ -23,8 +25,34 @@ DESCRIPTIVE: Final = (
 permission never comes back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A version to be made: this header, and the content of a version that was.
+
+    Args:
+        header: The header.
+        was: Whose content it gets.
+        reason: Why, for the history.
+        action: What the history calls it.
+    """
+
+    header: Header
+    was: MemCube
+    reason: str
+    action: str
+
+
+def described_as(header: Header, was: Header) -> Header:
+    """Give a header the description of another; levels of fields only ever rise."""
+    levels = dict(header.field_sensitivity)
+    for path, level in was.field_sensitivity.items():
+        levels[path] = max(level, levels.get(path, level))
+    described = {name: getattr(was, name) for name in DESCRIPTIVE}
+    return header.model_copy(update=described | {"field_sensitivity": levels})
+
+
 class Reverter:
-    """Writes versions that take a memory back, or freeze it.
+    """Writes versions that take a memory back, freeze it, or archive it.
 
     Args:
         updater: Writes versions.
@@ -47,21 +75,13 @@ class Reverter:
         """
 
         def begin(tx: Transaction, seen: Record) -> Compute:
-            earlier = self._versions.one(tx, actor, seen, number)
+            was = self._versions.one(tx, actor, seen, number).memcube()
             why = reason or f"back to version {number}"
-            return lambda embedder: self._back_to(earlier, header_of(seen), why, embedder)
+            step = Step(described_as(header_of(seen), was.meta), was, why, "rollback")
+            return lambda embedder: self.changes(embedder, [step])[0]
 
         verb = "memos.rollback"
         return self._updater.revise(actor, verb, ref, begin, expected_version=expected_version)
-
-    def _back_to(self, earlier: Record, present: Header, reason: str, embedder: Embedder) -> Change:
-        was = earlier.memcube()
-        levels = dict(present.field_sensitivity)
-        for path, level in was.meta.field_sensitivity.items():
-            levels[path] = max(level, levels.get(path, level))
-        described = {name: getattr(was.meta, name) for name in DESCRIPTIVE}
-        header = present.model_copy(update=described | {"field_sensitivity": levels})
-        return self._change(header, was, reason, "rollback", embedder)
 
     def freeze(self, actor: Actor, ref: Ref, reason: str, *, frozen: bool) -> MemCube:
         """Keep a memory from changing, or let it change again; a version says so."""
@@ -72,14 +92,34 @@ class Reverter:
             if not frozen and not cube.meta.frozen:
                 raise ConflictError(f"memory {cube.id} is not frozen")
             header = header_of(seen).model_copy(update={"frozen": frozen})
-            return lambda embedder: self._change(header, cube, reason, action, embedder)
+            step = Step(header, cube, reason, action)
+            return lambda embedder: self.changes(embedder, [step])[0]
 
         return self._updater.revise(actor, f"memos.{action}", ref, begin, thaw=not frozen)
 
-    def _change(
-        self, header: Header, was: MemCube, reason: str, action: str, embedder: Embedder
-    ) -> Change:
-        """Describe a version with this header and the content of one that was."""
-        made = self._preparer.prepare(embedder, [Raw.of(header, was.content, before=was)])[0]
-        header = header.model_copy(update={"marks": made.marks})
-        return Change(header, was.content, made, reason, action=action)
+    def archive(self, actor: Actor, ref: Ref, reason: str, *, archived: bool) -> MemCube:
+        """Put a memory into the archive, or take it out; a version says so."""
+        action, state = ("archive", MemoryState.ARCHIVED) if archived else ("unarchive", None)
+
+        def begin(_tx: Transaction, seen: Record) -> Compute:
+            cube, header = seen.memcube(), header_of(seen)
+            if header.state == state:
+                raise ConflictError(f"memory {cube.id} is {'' if archived else 'not '}archived")
+            step = Step(header.model_copy(update={"state": state}), cube, reason, action)
+            return lambda embedder: self.changes(embedder, [step])[0]
+
+        return self._updater.revise(actor, f"memos.{action}", ref, begin)
+
+    def changes(self, embedder: Embedder, steps: Sequence[Step]) -> list[Change]:
+        """Describe the versions that steps make, each with the content of one that was."""
+        raws = [Raw.of(step.header, step.was.content, before=step.was) for step in steps]
+        return [
+            Change(
+                step.header.model_copy(update={"marks": made.marks}),
+                step.was.content,
+                made,
+                step.reason,
+                action=step.action,
+            )
+            for step, made in zip(steps, self._preparer.prepare(embedder, raws), strict=True)
+        ]

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import select
 
 from memos_core.content import Content, payload_text
-from memos_core.cube import Header, MemCube, Sensitivity
+from memos_core.cube import Header, MemCube, MemoryState, Sensitivity
 from memos_core.draft import Draft, Patch
 from memos_core.errors import ConflictError, DeniedError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
@@ -99,6 +99,10 @@ class Updater:
         self._quotas = quotas
         self._retention = retention
         self._settings = settings
+
+    def embedder(self, tx: Transaction) -> Embedder:
+        """Return the vault's embedder."""
+        return self._embedding.embedder(tx)
 
     def update(
         self,
@@ -297,6 +301,7 @@ class Updater:
         """Write a memory's next version, with its label, vector, journal and ledger entries."""
         self._embedding.adopt(tx, change.made.embedder)
         cube = self._relabelled(tx, actor, record, change)
+        cube = replace(cube, state=(change.header.state or MemoryState.GENERATED).value)
         number = cube.version + 1
         cube = self._ending(tx, record.cube, replace(cube, version=number), change.header)
         payload = payload_text(change.content)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from memos_core.cube import Trust
-from memos_core.filters import Condition
+from memos_core.filters import Condition, asks_for
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.names import within
 from memos_core.infrastructure.index.entry import BoolArray
@@ -55,6 +55,8 @@ def eligible(view: PageView, allowed: BoolArray, scope: Scope, now: int) -> Bool
     known = codes < len(allowed)
     mask: BoolArray = view.alive & known & allowed[np.where(known, codes, 0)]
     mask &= view.columns["expires"] > now
+    if scope.condition is None or not asks_for(scope.condition, "state"):
+        mask &= view.columns["archived"] == 0
     for subtree in scope.subtrees:
         inside = np.asarray([within(path, subtree) for path in view.spaces], dtype=np.bool_)
         mask &= inside[view.columns["space"]]

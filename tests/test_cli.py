@@ -704,6 +704,30 @@ def test_backup_and_restore(shell: Shell, tmp_path: Path) -> None:
     assert third.texts() == {"milk"}
 
 
+# snapshots, the archive
+
+
+def test_a_snapshot_is_taken_listed_restored_and_dropped(shell: Shell) -> None:
+    one = shell.json("add", "the plan is A")["meta"]["id"]
+    taken = shell.json("snapshot", "take", "monday", "--reason", "before the meeting")
+    assert (taken["name"], taken["space"]) == ("monday", "user:alice")
+    shell.done("rollback", "1", "--ref", one)
+    added = shell.json("add", "a new idea")["meta"]["id"]
+    assert "before the meeting" in shell.done("snapshot", "list")
+    assert "1 archived" in shell.done("snapshot", "restore", "monday")
+    assert shell.texts() == {"the plan is A"}
+    assert "out of the archive" in shell.done("unarchive", added)
+    assert shell.texts() == {"the plan is A", "a new idea"}
+    assert shell.json("snapshot", "restore", taken["when"])["archived"] == [added]
+    assert "no snapshot" in shell.refused("snapshot", "restore", "tuesday")
+    assert "may not write" in shell.refused("snapshot", "take", "x", "--of", "acme")
+    shell.refused("snapshot", "restore", "2026-01-01T10:00", code=2)
+    assert shell.json("snapshot", "drop", "monday") == {"dropped": "monday"}
+    assert "There are none" in shell.done("snapshot", "list")
+    assert "is archived" in shell.done("archive", one)
+    assert shell.texts() == set()
+
+
 # grant, revoke
 
 

@@ -13,7 +13,17 @@ import typer
 from typer.core import TyperGroup
 
 from memos_core.cli import audit as auditing
-from memos_core.cli import backups, forgetting, memories, origins, oversight, past, rights, upkeep
+from memos_core.cli import (
+    backups,
+    forgetting,
+    memories,
+    origins,
+    oversight,
+    past,
+    rights,
+    snapshots,
+    upkeep,
+)
 from memos_core.cli.desk import ASSERTED, remember_shared
 from memos_core.cli.output import one_line
 from memos_core.errors import MemosError
@@ -44,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # what is left is a bug: the plain traceback is for its report
 )
 audit = typer.Typer(help="Prove what happened.", no_args_is_help=True)
+snapshot = typer.Typer(help="Name how a space stands, and take it back.", no_args_is_help=True)
 
 app.callback()(remember_shared())
 app.command("init")(upkeep.init)
@@ -57,6 +68,13 @@ app.command("diff")(past.diff)
 app.command("rollback")(past.rollback)
 app.command("freeze")(past.freeze)
 app.command("unfreeze")(past.unfreeze)
+app.command("archive")(past.archive)
+app.command("unarchive")(past.unarchive)
+app.add_typer(snapshot, name="snapshot")
+snapshot.command("take")(snapshots.take)
+snapshot.command("list")(snapshots.list_)
+snapshot.command("restore")(snapshots.restore)
+snapshot.command("drop")(snapshots.drop)
 app.command("forget")(forgetting.forget)
 app.command("erasure")(forgetting.erasure)
 app.command("backup")(backups.backup)

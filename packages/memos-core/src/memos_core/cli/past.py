@@ -1,4 +1,4 @@
-"""The verbs of time: at, diff, rollback, freeze, unfreeze."""
+"""The verbs of time: at, diff, rollback, freeze and unfreeze, archive and unarchive."""
 
 from __future__ import annotations
 
@@ -97,6 +97,26 @@ def unfreeze(
     with desk.session() as session:
         cube = session.unfreeze(the_ref(ref, key), reason=reason)
     _answer(desk, cube, f"{cube.id} may change again.")
+
+
+@verb
+def archive(
+    desk: Desk, ref: RefArgument = None, key: KeyOption = None, reason: ReasonOption = ""
+) -> None:
+    """Put a memory away: searches leave it out until it is taken out of the archive."""
+    with desk.session() as session:
+        cube = session.archive(the_ref(ref, key), reason=reason)
+    _answer(desk, cube, f"{cube.id} is archived.")
+
+
+@verb
+def unarchive(
+    desk: Desk, ref: RefArgument = None, key: KeyOption = None, reason: ReasonOption = ""
+) -> None:
+    """Take a memory out of the archive."""
+    with desk.session() as session:
+        cube = session.unarchive(the_ref(ref, key), reason=reason)
+    _answer(desk, cube, f"{cube.id} is out of the archive.")
 
 
 def _answer(desk: Desk, cube: MemCube, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,16 +22,18 @@ class Facets:
         for name, key in facets:
             self._rows.setdefault(name, {}).setdefault(key, []).append(row)
 
-    def drop(self, wiped: frozenset[int]) -> None:
-        """Strike rows out, and the values that no other row has."""
-        for name, values in list(self._rows.items()):
-            for key, rows in list(values.items()):
-                if not wiped.isdisjoint(rows):
-                    values[key] = [row for row in rows if row not in wiped]
-                    if not values[key]:
-                        del values[key]
+    def drop(self, row: int, facets: Iterable[tuple[str, TypedKey]]) -> None:
+        """Strike a row out under its values, and the values that no other row has."""
+        for name, key in facets:
+            values = self._rows.get(name, {})
+            rows = values.get(key, [])
+            place = bisect_left(rows, row)  # rows are filed in their order
+            if place < len(rows) and rows[place] == row:
+                del rows[place]
+            if not rows:
+                values.pop(key, None)
             if not values:
-                del self._rows[name]
+                self._rows.pop(name, None)
 
     def mask(self, condition: Condition, count: int) -> BoolArray:
         """Say which of the first `count` rows meet a condition.

@@ -11,8 +11,10 @@ gone, and is done again.
 
 from __future__ import annotations
 
+import sys
 import threading
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from memos_core.filters import Condition
+from memos_core.filters import Condition, TypedKey
 from memos_core.infrastructure.index.entry import BoolArray, Entry, FloatArray, IntArray
 from memos_core.infrastructure.index.facets import Facets
 
@@ -62,13 +64,11 @@ class _Posting:
         self.rows.append(row)
         self.counts.append(count)
 
-    def holds(self, wiped: frozenset[int]) -> bool:
-        return not wiped.isdisjoint(self.rows)
-
-    def drop(self, wiped: frozenset[int]) -> None:
-        kept = [place for place, row in enumerate(self.rows) if row not in wiped]
-        self.rows = array("i", [self.rows[place] for place in kept])
-        self.counts = array("f", [self.counts[place] for place in kept])
+    def drop(self, row: int) -> None:
+        place = bisect_left(self.rows, row)
+        if place < len(self.rows) and self.rows[place] == row:
+            del self.rows[place]
+            del self.counts[place]
 
     def copy(self, limit: int) -> tuple[IntArray, FloatArray]:
         rows = np.array(self.rows, dtype=np.int64)
@@ -76,6 +76,9 @@ class _Posting:
         end = int(np.searchsorted(rows, limit))
         return rows[:end], counts[:end]
 
+
+_Held = tuple[tuple[str, ...], tuple[tuple[str, TypedKey], ...]]
+"""Under which words and values a row is filed: where to look when it is wiped."""
 
 _COLUMNS: Final = {
     "label": np.int32,
@@ -171,6 +174,7 @@ class RealmPage:
         }
         self._alive: BoolArray = np.zeros(_FIRST_CAPACITY, dtype=np.bool_)
         self._ids: list[str] = []
+        self._held: list[_Held] = []
         self._versions: list[int] = []
         self._row_of: dict[str, int] = {}
         self._postings: dict[str, _Posting] = {}
@@ -229,26 +233,30 @@ class RealmPage:
         counts: dict[str, int] = {}
         for term in entry.terms:
             counts[term] = counts.get(term, 0) + 1
-        for term, count in counts.items():
-            self._postings.setdefault(term, _Posting()).append(row, count)
+        terms = tuple(map(sys.intern, counts))  # one string for all rows that have the word
+        for term in terms:
+            self._postings.setdefault(term, _Posting()).append(row, counts[term])
         self._facets.add(row, entry.facets)
+        self._held.append((terms, entry.facets))
         self._count = row + 1
 
     def _wipe(self, gone: set[str]) -> None:
         """Wipe every row, also of earlier versions, of memories that are there no more."""
-        rows = frozenset(row for row, cube_id in enumerate(self._ids) if cube_id in gone)
+        rows = [row for row, cube_id in enumerate(self._ids) if cube_id in gone]
         if not rows:
             return
-        self._vectors[list(rows)] = 0
+        self._vectors[rows] = 0
         for row in rows:
-            self._ids[row] = ""
-        for term in [term for term, posting in self._postings.items() if posting.holds(rows)]:
-            self._postings[term].drop(rows)
-            if not self._postings[term].rows:
-                del self._postings[term]
-        self._facets.drop(rows)
+            terms, facets = self._held[row]
+            for term in terms:
+                posting = self._postings[term]
+                posting.drop(row)
+                if not posting.rows:
+                    del self._postings[term]
+            self._facets.drop(row, facets)
+            self._ids[row], self._held[row] = "", ((), ())
         speakers = self._columns["speaker"]
-        speakers[list(rows)] = -1
+        speakers[rows] = -1
         self.speakers.keep(np.unique(speakers[: self._count]).tolist())
 
     def _grow(self) -> None:
@@ -302,4 +310,4 @@ class RealmPage:
         """About how much memory the page takes, in bytes."""
         columns = sum(int(column.nbytes) for column in self._columns.values())
         words = sum(400 + 8 * len(posting.rows) for posting in self._postings.values())
-        return int(self._vectors.nbytes) + columns + self._alive.nbytes + words + 900 * self._count
+        return int(self._vectors.nbytes) + columns + self._alive.nbytes + words + 1100 * self._count

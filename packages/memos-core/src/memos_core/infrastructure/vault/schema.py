@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Row,
     String,
     Table,
     Text,
@@ -360,6 +361,11 @@ def sealed(table: Table, row: Mapping[str, Any]) -> str:
         row: The values of its other columns.
     """
     return seal(*(row[column.name] for column in table.columns if column.name != "seal"))
+
+
+def is_whole(table: Table, row: Row[Any]) -> bool:
+    """Tell whether a row that was read with all its columns still matches its seal."""
+    return sealed(table, dict(row._mapping)) == str(row.seal)
 
 
 def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

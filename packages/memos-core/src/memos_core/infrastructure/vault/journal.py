@@ -12,6 +12,7 @@ from typing import Literal
 
 from sqlalchemy import bindparam, insert, select, update
 
+from memos_core.errors import DamagedError
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
 
@@ -56,12 +57,18 @@ def counters(tx: Transaction, names: Sequence[str] | None) -> dict[str, tuple[st
 
     Returns:
         A mapping from the realm's name to its id and its last number.
+
+    Raises:
+        DamagedError: A number is none.
     """
     if names is None:
         rows = tx.connection.execute(_REALMS)
     else:
         rows = tx.connection.execute(_NAMED_REALMS, {"names": list(names)})
-    return {row.name: (row.id, row.seq) for row in rows}
+    found = {row.name: (row.id, row.seq) for row in rows}
+    if not all(isinstance(seq, int) for _id, seq in found.values()):  # SQLite stores anything
+        raise DamagedError("a realm's row is damaged on disk: run `memos doctor`, restore a backup")
+    return found
 
 
 def changed_since(tx: Transaction, realm_id: str, seq: int) -> list[str]:

@@ -118,6 +118,7 @@ CASES = {
     "a quarantine": ("UPDATE quarantines SET space = 'x'", "SELECT id FROM quarantines"),
     "a hold": ("UPDATE holds SET until = 1", "SELECT id FROM holds"),
     "a label": ("UPDATE labels SET atoms = replace(atoms, 'acme', 'acne')", "SELECT 'label'"),
+    "a label's kind": ("UPDATE labels SET atoms = CAST(atoms AS BLOB)", "SELECT 'label'"),
     "a realm": ("UPDATE realms SET seq = seq + 1", "SELECT id FROM realms"),
     "a quota": ("UPDATE quotas SET max_cubes = 'x'", "SELECT subject FROM quotas"),
     "an event": ("UPDATE ledger SET body = body || ' '", "SELECT 'hash'"),
@@ -285,3 +286,51 @@ def test_the_log_shows_nobody_what_a_damaged_row_is_about(filled: Path, table: s
     with reopened(filled) as memos:
         mallory = memos.session("user:mallory")
         assert about not in [entry.subject for entry in mallory.audit.query()]
+
+
+UNFIT = (
+    ("realms", "seq"),
+    ("quotas", "max_reads_per_day"),
+    ("vault", "policy_epoch"),
+    ("vault", "embedder"),
+    ("labels", "atoms"),
+    ("ledger", "time"),
+    ("ledger_chains", "last_time"),
+    ("holds", "until"),
+    ("spaces", "realm_id"),
+    ("members", "group_id"),
+    ("signing_keys", "created"),
+    ("versions", "recorded_from"),
+    ("cubes", "version"),
+)
+"""Columns whose values are computed with."""
+
+
+@pytest.mark.parametrize(("table", "column"), UNFIT)
+def test_what_is_of_another_kind_ends_in_an_error_of_memos(
+    filled: Path, table: str, column: str
+) -> None:
+    """SQLite stores anything anywhere, and damage to a row's header changes a value's kind."""
+    if table == "quotas":
+        change(filled, "UPDATE quotas SET max_reads_per_day = 9")
+    opened = found(filled, "SELECT id FROM cubes WHERE key = 'open'")
+    change(filled, f"UPDATE {table} SET {column} = x'00ff'")
+    try:
+        with reopened(filled) as memos:
+            refused = 0
+            carol, owner = memos.session("user:carol"), memos.session("user:owner")
+            verbs: list[Callable[[], object]] = [
+                lambda: carol.search("plan"),
+                lambda: carol.search("plan"),
+                lambda: carol.get_all(),
+                lambda: carol.audit.query(),
+                lambda: owner.forget(opened),
+            ]
+            for verb in verbs:
+                try:
+                    verb()
+                except MemosError:
+                    refused += 1
+            assert refused or memos.diagnose().problems
+    except MemosError:
+        pass  # it could not be opened at all

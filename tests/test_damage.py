@@ -127,7 +127,7 @@ def test_damage_anywhere_is_detected_or_harmless(
     checkpoint that is kept outside.
     """
     rng = random.Random(20)
-    count = scaled(120, 2_400)
+    count = scaled(100, 2_000)
     plan = [(n, rng.choice(["closed", "closed", "hot"]), rng.choice(KINDS)) for n in range(count)]
     shares = [plan[start::WORKERS] for start in range(WORKERS)]
     with ThreadPoolExecutor(WORKERS) as pool:

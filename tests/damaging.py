@@ -145,7 +145,7 @@ def verbs(memos: MemOS, name: str, ids: list[str]) -> Iterator[tuple[str, Callab
                 f"history {each}",
                 lambda each=each: [plain(version.cube) for version in who.history(each)],
             )
-        yield "log", lambda: [str(bool(len(who.audit.query(limit=500))))]
+        yield "log", lambda: ["entries"] if len(who.audit.query(limit=500)) else []
     if name == "user:alice":
         for each in ids:
             yield f"provenance {each}", lambda each=each: sourced(who.provenance(each))

@@ -334,3 +334,12 @@ def test_what_is_of_another_kind_ends_in_an_error_of_memos(
             assert refused or memos.diagnose().problems
     except MemosError:
         pass  # it could not be opened at all
+
+
+def test_no_bytes_are_not_an_empty_text(filled: Path) -> None:
+    """The space of a quarantine that counts everywhere is an empty text."""
+    change(filled, "UPDATE quarantines SET space = x''")
+    with reopened(filled) as memos:
+        with pytest.raises(DamagedError, match="doctor"):
+            memos.session("user:owner").search("plan")
+        assert "quarantine" in memos.diagnose().problems[0]

@@ -8,7 +8,7 @@ content: a follower reads the memory's present state in the same snapshot.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy import bindparam, insert, select, update
 
@@ -24,6 +24,7 @@ _NEXT = (
     .values(seq=schema.realms.c.seq + bindparam("count"))
     .returning(schema.realms.c.seq)
 )
+_DAMAGED: Final = "a realm's row is damaged on disk: run `memos doctor`, restore a backup"
 _INSERT = insert(schema.journal)
 _REALMS = select(schema.realms)
 _NAMED_REALMS = _REALMS.where(schema.realms.c.name.in_(bindparam("names", expanding=True)))
@@ -59,16 +60,30 @@ def counters(tx: Transaction, names: Sequence[str] | None) -> dict[str, tuple[st
         A mapping from the realm's name to its id and its last number.
 
     Raises:
-        DamagedError: A number is none.
+        DamagedError: A name or a number is none.
     """
     if names is None:
         rows = tx.connection.execute(_REALMS)
     else:
         rows = tx.connection.execute(_NAMED_REALMS, {"names": list(names)})
-    found = {row.name: (row.id, row.seq) for row in rows}
-    if not all(isinstance(seq, int) for _id, seq in found.values()):  # SQLite stores anything
-        raise DamagedError("a realm's row is damaged on disk: run `memos doctor`, restore a backup")
-    return found
+    return {check_name(row.name): (row.id, _number(row.seq)) for row in rows}
+
+
+def check_name(name: object) -> str:
+    """Return a realm's name unchanged; SQLite stores, and gives back, anything anywhere.
+
+    Raises:
+        DamagedError: It is no text.
+    """
+    if not isinstance(name, str):
+        raise DamagedError(_DAMAGED)
+    return name
+
+
+def _number(seq: object) -> int:
+    if not isinstance(seq, int):
+        raise DamagedError(_DAMAGED)
+    return seq
 
 
 def changed_since(tx: Transaction, realm_id: str, seq: int) -> list[str]:

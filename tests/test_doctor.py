@@ -295,6 +295,7 @@ UNFIT = (
     ("vault", "embedder"),
     ("labels", "atoms"),
     ("ledger", "time"),
+    ("ledger", "body"),
     ("ledger_chains", "last_time"),
     ("holds", "until"),
     ("spaces", "realm_id"),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import LargeBinary, case, cast, func, insert, or_, select, update
 
-from memos_core.errors import FullError, InvalidInputError
+from memos_core.errors import DamagedError, FullError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.names import ancestors, check_space, is_principal
 from memos_core.infrastructure.governance.registry import Registry
@@ -129,6 +129,7 @@ class Quotas:
         )
         if limit is None:
             return
+        _check_number(limit, actor.principal)
         recent = (
             select(events.c.seq)
             .where(
@@ -160,6 +161,7 @@ class Quotas:
             (cubes > 0, row.cubes, row.max_cubes, "memories"),
             (size > 0, row.bytes, row.max_bytes, "bytes"),
         ):
+            _check_number(0 if limit is None else limit, subject)
             if grows and limit is not None and used > limit:
                 error = FullError(
                     f"the quota of {subject} is {limit:,} {what}, and this would "
@@ -178,6 +180,13 @@ class Quotas:
             chosen = cubes.c.space_id.in_(within_it)
         used = charges_of(tx, self._registry, chosen)
         return sum(each.cubes for each in used), sum(each.bytes for each in used)
+
+
+def _check_number(limit: object, subject: str) -> None:
+    if not isinstance(limit, int):  # SQLite stores anything
+        raise DamagedError(
+            f"the quota of {subject} is damaged on disk: whoever governs the vault can set it anew"
+        )
 
 
 def charges_of(tx: Transaction, registry: Registry, chosen: Any) -> list[Charge]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -141,8 +142,7 @@ class Retention:
         for row in tx.connection.execute(select(table).where(table.c.lifted.is_(None))):
             values = dict(row._mapping)
             whole = _seal(values) == row.seal
-            over = row.until is not None and row.until <= tx.now
-            if not (whole and over):
+            if not (whole and row.until is not None and row.until <= tx.now):
                 found.append(values)
         return found
 
@@ -163,7 +163,8 @@ def _covers(row: Mapping[str, Any], cube_id: str, space: str) -> bool:
         return bool(row["cube_id"] == cube_id)
     if row["space"] == ROOT:
         return not is_personal(space)
-    return within(space, row["space"])
+    # A damaged hold that does not say where it counts, counts everywhere.
+    return not isinstance(row["space"], str) or within(space, row["space"])
 
 
 def _refusal(cube_id: str, row: Mapping[str, Any], *, is_named: bool) -> Refusal:
@@ -173,7 +174,10 @@ def _refusal(cube_id: str, row: Mapping[str, Any], *, is_named: bool) -> Refusal
             "lift that"
         )
         return Refusal(error, "denied", None, "hold")
-    ends = "" if row["until"] is None else f" until {from_micros(row['until']).isoformat()}"
+    ends = ""
+    if row["until"] is not None:
+        with suppress(TypeError, OverflowError):  # where it is damaged
+            ends = f" until {from_micros(row['until']).isoformat()}"
     error = DeniedError(
         f"memory {cube_id} is under the retention hold {row['id']}{ends}: whoever governs its "
         "space can lift it"

@@ -18,6 +18,7 @@ from memos_core.clock import from_micros
 from memos_core.errors import DamagedError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ROOT, Action, decide_space
+from memos_core.infrastructure.governance.registry import grant_seal
 from memos_core.infrastructure.ledger.reading import Recorded, space_ids
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.records import CubeRow
@@ -116,18 +117,16 @@ class Sight:
         self._learn_cubes(sorted(cubes - set(self._cubes)))
 
     def _learn_things(self, ids: Sequence[str]) -> None:
-        """Find on what grants, holds, quarantines and snapshots stand."""
-        grants, holds = schema.grants, schema.holds
-        quarantines, snapshots = schema.quarantines, schema.snapshots
+        """Find on what such things stand; of damaged ones nothing is known."""
+        grants = schema.grants
         for batch in schema.batches(ids):
-            for table in (grants, holds):
-                columns = (table.c.id, table.c.space, table.c.cube_id)
-                for row in self._rows(select(*columns).where(table.c.id.in_(batch))):
+            for row in self._rows(select(grants).where(grants.c.id.in_(batch))):
+                if grant_seal(dict(row._mapping)) == row.seal:
                     self._things[row.id] = (row.space, row.cube_id)
-            for table in (quarantines, snapshots):
-                query = select(table.c.id, table.c.space)
-                for row in self._rows(query.where(table.c.id.in_(batch))):
-                    self._things[row.id] = (row.space, None)
+            for table in (schema.holds, schema.quarantines, schema.snapshots):
+                for row in self._rows(select(table).where(table.c.id.in_(batch))):
+                    if schema.is_whole(table, row):
+                        self._things[row.id] = (row.space, row._mapping.get("cube_id"))
 
     def _learn_cubes(self, ids: Sequence[str]) -> None:
         table = schema.cubes

@@ -64,7 +64,8 @@ class Label:
         Raises:
             DamagedError: The text does not have the digest `label_id`.
         """
-        if hashlib.sha256(text.encode("utf-8")).hexdigest() != label_id:
+        whole = isinstance(text, str)  # SQLite stores, and gives back, anything anywhere
+        if not whole or hashlib.sha256(text.encode("utf-8")).hexdigest() != label_id:
             raise DamagedError(
                 f"label {label_id[:12]}… is damaged on disk: run `memos doctor`, restore a backup"
             )

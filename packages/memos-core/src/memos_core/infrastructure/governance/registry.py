@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -35,8 +35,14 @@ from memos_core.infrastructure.governance.names import (
 )
 from memos_core.infrastructure.governance.policies import read_policies
 from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.database import check_tables
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.infrastructure.vault.withdrawals import withdraw
+
+_DECIDING: Final = (
+    *(schema.principals, schema.members, schema.origins),
+    *(schema.quarantines, schema.trusts),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Registry:
 
     def __init__(self, mint: Callable[[str], str]) -> None:
         self._mint = mint
+        self._is_sound = False
         self._principals: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._spaces: dict[str, SpaceRef] = {}
@@ -68,13 +75,19 @@ class Registry:
         self._policies: tuple[int, dict[str, frozenset[str]], dict[str, Trust]] | None = None
 
     def find_principal(self, tx: Transaction, name: str) -> str | None:
-        """Return the id of a principal, or None if the vault has never met it."""
+        """Return the id of a principal, or None if the vault has never met it.
+
+        Raises:
+            DamagedError: Its row's bytes changed on disk.
+        """
         if name in self._principals:
             return self._principals[name]
         table = schema.principals
-        found: str | None = tx.connection.scalar(select(table.c.id).where(table.c.name == name))
-        if found is not None:
-            tx.on_commit.append(lambda: self._principals.update({name: found}))
+        row = tx.connection.execute(select(table).where(table.c.name == name)).one_or_none()
+        if row is None:
+            return None
+        found = str(_whole_principal(row).id)
+        tx.on_commit.append(lambda: self._principals.update({name: found}))
         return found
 
     def ensure_principal(self, tx: Transaction, name: str) -> str:
@@ -103,10 +116,13 @@ class Registry:
         return found
 
     def principal_names(self, tx: Transaction, ids: Iterable[str]) -> dict[str, str]:
-        """Resolve pseudonymous ids to names; an erased one is missing from the answer."""
+        """Resolve pseudonymous ids to names; erased and damaged ones are missing from the answer.
+
+        So what a principal wrote can be read without its name, as long as only that is lost.
+        """
         table = schema.principals
         rows = tx.connection.execute(select(table).where(table.c.id.in_(set(ids))))
-        return {row.id: row.name for row in rows}
+        return {row.id: row.name for row in rows if schema.is_whole(table, row)}
 
     def ensure_origin(self, tx: Transaction, name: str) -> str:
         """Return the id of an origin, introducing it to the vault if need be."""
@@ -146,20 +162,25 @@ class Registry:
     def _set_clearance(self, tx: Transaction, principal_id: str, level: Sensitivity) -> None:
         table = schema.principals
         chosen = table.c.id == principal_id
-        row = tx.connection.execute(select(table).where(chosen)).mappings().one()
-        changed = dict(row) | {"clearance": int(level)}
+        row = _whole_principal(tx.connection.execute(select(table).where(chosen)).one())
+        changed = dict(row._mapping) | {"clearance": int(level)}
         changed["seal"] = schema.sealed(table, changed)
         tx.connection.execute(update(table).where(chosen).values(**changed))
         withdraw(tx, "clearance", {"principal": principal_id, "level": int(level)})
 
     def find_space(self, tx: Transaction, path: str) -> SpaceRef | None:
-        """Return the ids of a space, or None if nothing was ever put there."""
+        """Return the ids of a space, or None if nothing was ever put there.
+
+        Raises:
+            DamagedError: Its row's bytes changed on disk.
+        """
         if path in self._spaces:
             return self._spaces[path]
         table = schema.spaces
         row = tx.connection.execute(select(table).where(table.c.path == path)).one_or_none()
         if row is None:
             return None
+        _check_space_row(row)
         found = SpaceRef(row.id, row.path, row.realm_id)
         tx.on_commit.append(lambda: self._spaces.update({path: found}))
         return found
@@ -168,17 +189,19 @@ class Registry:
         """Return the path that a space's id stands for.
 
         Raises:
-            DamagedError: No space has that id.
+            DamagedError: No space has that id, or its row's bytes changed on disk.
         """
         if space_id not in self._paths:
             table = schema.spaces
-            path = tx.connection.scalar(select(table.c.path).where(table.c.id == space_id))
-            if path is None:
+            row = tx.connection.execute(select(table).where(table.c.id == space_id)).one_or_none()
+            if row is None:
                 raise DamagedError(
                     f"space {space_id} is missing from the vault: run `memos doctor`"
                 )
+            _check_space_row(row)
+            path = str(row.path)
             tx.on_commit.append(lambda: self._paths.update({space_id: path}))
-            return str(path)
+            return path
         return self._paths[space_id]
 
     def ensure_space(self, tx: Transaction, path: str) -> SpaceRef:
@@ -263,7 +286,22 @@ class Registry:
             tx.on_commit.append(lambda: setattr(self, "_policies", policies))
         return known[1], known[2]
 
+    def _check_structure(self, tx: Transaction) -> None:
+        """Examine the tables whose lost rows would let somebody read more, once in this process.
+
+        A seal says nothing of a row that an index or a page does not lead to any more. Without its
+        row a principal would have the usual clearance, and without theirs a source would be out of
+        quarantine and trusted.
+        """
+        if not self._is_sound and check_tables(tx.connection, _DECIDING):
+            raise DamagedError(
+                "the tables that say who may read what are damaged on disk: run `memos doctor`, "
+                "restore a backup"
+            )
+        self._is_sound = True
+
     def _read_rights(self, tx: Transaction, principal: str) -> Rights:
+        self._check_structure(tx)
         principal_id = self.find_principal(tx, principal)
         policies = self._policies_of(tx)
         if principal_id is None:
@@ -276,26 +314,34 @@ class Registry:
             .where(table.c.grantee_id.in_(ids), table.c.revoked.is_(None))
             .order_by(table.c.created, table.c.id)
         )
-        names = self.principal_names(tx, ids)
-        clearance = tx.connection.execute(
-            select(schema.principals.c.clearance).where(schema.principals.c.id == principal_id)
-        ).scalar_one()
+        known = schema.principals
+        found = tx.connection.execute(select(known).where(known.c.id.in_(ids)))
+        them = {row.id: _whole_principal(row) for row in found}
+        if principal_id not in them:
+            raise _damaged("a principal's row is missing")
         return Rights(
             principal,
-            frozenset(names.values()),
-            clearance,
+            frozenset(row.name for row in them.values()),
+            them[principal_id].clearance,
             tuple(read_permission(row) for row in rows),
             tx.epoch,
             *policies,
         )
 
     def _closure(self, tx: Transaction, principal_id: str) -> set[str]:
-        """Collect a principal and every group that it is in, through groups of groups."""
+        """Collect a principal and every group that it is in, through groups of groups.
+
+        Raises:
+            DamagedError: One of the memberships' bytes changed on disk.
+        """
         table = schema.members
         found, frontier = {principal_id}, {principal_id}
         while frontier:
-            query = select(table.c.group_id).where(table.c.member_id.in_(frontier))
-            frontier = set(tx.connection.execute(query).scalars()) - found
+            query = select(table).where(table.c.member_id.in_(frontier))
+            rows = tx.connection.execute(query).all()
+            if not all(schema.is_whole(table, row) for row in rows):
+                raise _damaged("a membership is damaged on disk")
+            frontier = {row.group_id for row in rows} - found
             found |= frontier
         return found
 
@@ -397,6 +443,21 @@ class AccessView:
     def decide(self, action: Action, label: Label) -> Decision:
         """Decide any action on a label, with the reason."""
         return decide_label(self.rights, action, label, purpose=self.purpose, now=self._now)
+
+
+def _whole_principal(row: Row[Any]) -> Row[Any]:
+    if not schema.is_whole(schema.principals, row):
+        raise _damaged(f"principal {row.id} is damaged on disk")
+    return row
+
+
+def _check_space_row(row: Row[Any]) -> None:
+    if not schema.is_whole(schema.spaces, row):
+        raise _damaged(f"space {row.id} is damaged on disk")
+
+
+def _damaged(what: str) -> DamagedError:
+    return DamagedError(f"{what}: run `memos doctor`, restore a backup")
 
 
 def grant_seal(row: dict[str, Any]) -> str:

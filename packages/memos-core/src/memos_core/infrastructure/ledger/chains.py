@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from memos_core.clock import from_micros
-from memos_core.errors import LedgerError
+from memos_core.errors import IntegrityError, LedgerError
 from memos_core.infrastructure.ledger.event import Event, link
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import CHAINS, Transaction, Vault
@@ -27,6 +27,25 @@ _ADVANCE = (
     .values(seq=bindparam("new_seq"), head=bindparam("new_head"), last_time=bindparam("new_time"))
 )
 _INSERT = insert(schema.ledger)
+_ENDS = (
+    select(
+        schema.chains,
+        schema.ledger.c.hash,
+        schema.ledger.c.time,
+        schema.segments.c.hash.label("pruned"),
+    )
+    .outerjoin_from(
+        schema.chains,
+        schema.ledger,
+        (schema.ledger.c.chain == schema.chains.c.chain)
+        & (schema.ledger.c.seq == schema.chains.c.seq),
+    )
+    .outerjoin(
+        schema.segments,
+        (schema.segments.c.chain == schema.chains.c.chain)
+        & (schema.segments.c.last_seq == schema.chains.c.seq),
+    )
+)
 
 
 class Ledger:
@@ -38,6 +57,7 @@ class Ledger:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self._is_checked = False
 
     def append(self, tx: Transaction, events: Sequence[Event]) -> None:
         """Write events into the transaction of what they tell of.
@@ -48,9 +68,11 @@ class Ledger:
 
         Raises:
             LedgerError: They could not be written; the effect must not stand.
+            IntegrityError: A chain does not end where its head says.
         """
         chain = zlib.crc32(events[0].principal_id.encode()) % CHAINS
         try:
+            self._check_heads(tx)
             head = tx.connection.execute(_HEAD, {"chain": chain}).one()
             time = max(tx.now, head.last_time)
             rows, previous = [], head.head
@@ -85,6 +107,24 @@ class Ledger:
             raise LedgerError(
                 f"the ledger could not be written, so nothing was done: {error.orig}"
             ) from error
+
+    def _check_heads(self, tx: Transaction) -> None:
+        """Hold every head against the last event of its chain, once in this process.
+
+        A head's time says what has expired; an event on top of a damaged one would make it true.
+        """
+        if self._is_checked:
+            return
+        for row in tx.connection.execute(_ENDS):
+            empty = (row.seq, row.head, row.last_time) == (0, "", 0)
+            there = (row.hash, row.time) == (row.head, row.last_time)
+            pruned = row.hash is None and row.pruned is not None and row.pruned == row.head
+            if not (empty or there or pruned):
+                raise IntegrityError(
+                    f"chain {row.chain} of the ledger does not end at its head: run `memos audit "
+                    "verify`, restore a backup; nothing was done"
+                )
+        self._is_checked = True
 
     def _body(self, tx: Transaction, event: Event, time: int) -> str:
         body: dict[str, JsonValue] = {

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, select
 
+from memos_core.clock import from_micros
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
 
@@ -135,6 +136,7 @@ def _read(row: Row[Any]) -> Recorded | None:
     try:
         body = json.loads(row.body)
         data = body.get("data", {})
+        from_micros(row.time)  # it can be told as a time
         return Recorded(
             str(body["id"]),
             row.time,
@@ -145,5 +147,5 @@ def _read(row: Row[Any]) -> Recorded | None:
             row.subject,
             data if isinstance(data, dict) else {},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None

@@ -143,7 +143,7 @@ def starts_of(statements: Iterable[Statement]) -> dict[int, Head]:
 def _read(body: str) -> dict[str, Any] | None:
     try:
         found = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.exc import DatabaseError, DBAPIError, MultipleResultsFound, NoResultFound
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from memos_core.errors import BusyError, DamagedError, FullError, VaultError
 from memos_core.infrastructure.vault.lock import WriterLock
+
+_SIGNS_OF_DAMAGE: Final = ("malformed", "not a database", "no such", "decode to UTF-8")
 
 
 class Database:
@@ -218,6 +220,24 @@ class Database:
         return not busy
 
 
+def check_tables(connection: Connection, tables: Iterable[Table]) -> list[str]:
+    """Run SQLite's integrity check on a few tables and their indexes.
+
+    Args:
+        connection: Any; on another database than SQLite there is nothing to do.
+        tables: Which.
+
+    Returns:
+        What is wrong; empty where nothing is.
+    """
+    found: list[str] = []
+    if connection.dialect.name == "sqlite":
+        for table in tables:
+            rows = connection.exec_driver_sql(f"PRAGMA integrity_check({table.name})").scalars()
+            found += [str(row) for row in rows if row != "ok"]
+    return found
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn the driver's errors into those of MemOS, with what to do about them."""
@@ -225,6 +245,11 @@ def translated_errors() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _translate(error) from error
+    except (NoResultFound, MultipleResultsFound) as error:
+        raise DamagedError(
+            "the database lacks a row that it must have, or has it twice: run `memos doctor`, "
+            "restore a backup"
+        ) from error
     except UnicodeDecodeError as error:
         raise DamagedError(
             "stored text is not text any more: run `memos doctor`, restore a backup"
@@ -242,7 +267,7 @@ def _translate(error: DBAPIError) -> VaultError:
             f"the vault could not be written ({cause}): free some disk space and try again; "
             "nothing of this operation was kept"
         )
-    if "malformed" in cause or "not a database" in cause:
+    if any(sign in cause for sign in _SIGNS_OF_DAMAGE):
         return DamagedError(
             f"the database is damaged ({cause}): run `memos doctor`, restore a backup"
         )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from sqlalchemy import func, select
 
-from memos_core.errors import DamagedError, IntegrityError
-from memos_core.infrastructure.governance.labels import Label
+from memos_core.errors import DamagedError
 from memos_core.infrastructure.ledger.checkpoint import Checkpoints
 from memos_core.infrastructure.ledger.keys import Keyring
-from memos_core.infrastructure.ledger.series import check_series
+from memos_core.infrastructure.ledger.publishing import Anchored
+from memos_core.infrastructure.ledger.verify import Verifier
 from memos_core.infrastructure.vault import schema
-from memos_core.infrastructure.vault.records import Damage, stream_realm
+from memos_core.infrastructure.vault.checks import CHECKS, collect
 from memos_core.infrastructure.vault.vault import Transaction, Vault
 
 _FIXED: Final = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
@@ -40,21 +43,18 @@ class Diagnosis:
 
 
 def examine(vault: Vault, keyring: Keyring) -> Diagnosis:
-    """Read the whole vault and report what does not hold."""
-    facts = vault.database.facts()
-    problems = [f"database: {line}" for line in vault.database.check_integrity()]
-    with vault.read() as tx:
-        count = select(func.count())
-        facts["memories"] = tx.connection.scalar(count.select_from(schema.cubes)) or 0
-        facts["ledger_events"] = tx.connection.scalar(count.select_from(schema.ledger)) or 0
-        facts["embedder"] = tx.embedder or "not chosen yet"
-        problems += _memories(tx) + _labels(tx) + _journals(tx)
-        wrong, advice = _keys(tx, keyring)
-        problems += wrong
-    if has_wal_reset_bug(str(facts["sqlite"])):
+    """Read the whole vault and report what does not hold; what cannot be read is reported too."""
+    facts: dict[str, str | int] = {"sqlite": sqlite3.sqlite_version}
+    advice: list[str] = []
+    problems = collect("marker", lambda: _marker(vault))
+    problems += collect("database", lambda: _facts(vault, facts))
+    problems += collect("database", lambda: _integrity(vault))
+    problems += collect("vault", lambda: _rows(vault, keyring, facts, advice))
+    if has_wal_reset_bug(sqlite3.sqlite_version):
         advice.append(
-            f"SQLite {facts['sqlite']} has the WAL-reset bug; MemOS works around it by queueing "
-            "writes, checkpoints and closes, but no other program should open this database"
+            f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug; MemOS works around it by "
+            "queueing writes, checkpoints and closes, but no other program should open this "
+            "database"
         )
     return Diagnosis(facts, tuple(problems), tuple(advice))
 
@@ -70,58 +70,49 @@ def has_wal_reset_bug(version: str) -> bool:
     return (3, 7, 0) <= number < (3, 51, 3) and not fixed
 
 
-def _memories(tx: Transaction) -> list[str]:
-    problems = []
-    for realm_id in tx.connection.execute(select(schema.realms.c.id)).scalars():
-        problems += [
-            f"memory {found.cube.id}: damaged in {found.table}"
-            for found in stream_realm(tx, realm_id, tx.embedder or "")
-            if isinstance(found, Damage)
-        ]
-    cubes, versions = schema.cubes, schema.versions
-    orphans = (
-        select(cubes.c.id)
-        .outerjoin(
-            versions, (versions.c.cube_id == cubes.c.id) & (versions.c.version == cubes.c.version)
-        )
-        .where(versions.c.cube_id.is_(None))
-    )
-    problems += [
-        f"memory {cube_id}: its present version is gone"
-        for cube_id in tx.connection.execute(orphans).scalars()
-    ]
-    return problems
-
-
-def _labels(tx: Transaction) -> list[str]:
-    problems = []
-    for row in tx.connection.execute(select(schema.labels)):
-        try:
-            Label.load(row.id, row.atoms)
-        except DamagedError as error:
-            problems.append(str(error))
-    return problems
-
-
-def _keys(tx: Transaction, keyring: Keyring) -> tuple[list[str], list[str]]:
-    """Hold the key files against the table, and the checkpoints against their signatures."""
+def _marker(vault: Vault) -> Iterator[str]:
     try:
-        wrong, advice = keyring.problems(tx)
-    except IntegrityError as error:
-        wrong, advice = [str(error)], []
-    series = check_series(Checkpoints(keyring).after(tx, 0), tx.vault_id, None)
-    return wrong + series.problems, advice
+        vault.directory.read_marker()
+    except DamagedError as error:
+        yield str(error)
 
 
-def _journals(tx: Transaction) -> list[str]:
-    table, realms = schema.journal, schema.realms
-    query = (
-        select(realms.c.id, realms.c.seq, func.count(table.c.seq), func.max(table.c.seq))
-        .outerjoin(table, table.c.realm_id == realms.c.id)
-        .group_by(realms.c.id, realms.c.seq)
-    )
-    return [
-        f"realm {realm_id}: its journal has {count} entries up to {last or 0}, it should have {seq}"
-        for realm_id, seq, count, last in tx.connection.execute(query)
-        if count != seq or (last or 0) != seq
-    ]
+def _facts(vault: Vault, facts: dict[str, str | int]) -> Iterator[str]:
+    facts.update(vault.database.facts())
+    yield from ()
+
+
+def _integrity(vault: Vault) -> Iterator[str]:
+    yield from (f"database: {line}" for line in vault.database.check_integrity())
+
+
+def _rows(
+    vault: Vault, keyring: Keyring, facts: dict[str, str | int], advice: list[str]
+) -> Iterator[str]:
+    with vault.read() as tx:
+        yield from collect("facts", lambda: _counts(tx, facts))
+        for name, check in CHECKS:
+            yield from collect(name, partial(check, tx))
+        yield from collect("keys", lambda: _keys(tx, keyring, advice))
+        yield from collect("ledger", lambda: _ledger(tx, keyring))
+
+
+def _counts(tx: Transaction, facts: dict[str, str | int]) -> Iterator[str]:
+    count = select(func.count())
+    facts["memories"] = tx.connection.scalar(count.select_from(schema.cubes)) or 0
+    facts["ledger_events"] = tx.connection.scalar(count.select_from(schema.ledger)) or 0
+    facts["embedder"] = tx.embedder or "not chosen yet"
+    yield from ()
+
+
+def _keys(tx: Transaction, keyring: Keyring, advice: list[str]) -> Iterator[str]:
+    """Hold the key files against the table."""
+    wrong, better = keyring.problems(tx)
+    advice += better
+    yield from wrong
+
+
+def _ledger(tx: Transaction, keyring: Keyring) -> Iterator[str]:
+    """Walk the ledger, and hold the checkpoints against their signatures."""
+    nothing = Anchored({}, (), ())
+    yield from Verifier(keyring, Checkpoints(keyring)).verify(tx, nothing, None).problems

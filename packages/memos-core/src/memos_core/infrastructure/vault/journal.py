@@ -8,10 +8,11 @@ content: a follower reads the memory's present state in the same snapshot.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy import bindparam, insert, select, update
 
+from memos_core.errors import DamagedError
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
 
@@ -23,6 +24,7 @@ _NEXT = (
     .values(seq=schema.realms.c.seq + bindparam("count"))
     .returning(schema.realms.c.seq)
 )
+_DAMAGED: Final = "a realm's row is damaged on disk: run `memos doctor`, restore a backup"
 _INSERT = insert(schema.journal)
 _REALMS = select(schema.realms)
 _NAMED_REALMS = _REALMS.where(schema.realms.c.name.in_(bindparam("names", expanding=True)))
@@ -60,12 +62,32 @@ def counters(tx: Transaction, names: Sequence[str] | None) -> dict[str, tuple[st
 
     Returns:
         A mapping from the realm's name to its id and its last number.
+
+    Raises:
+        DamagedError: A name or a number is none.
     """
     if names is None:
         rows = tx.connection.execute(_REALMS)
     else:
         rows = tx.connection.execute(_NAMED_REALMS, {"names": list(names)})
-    return {row.name: (row.id, row.seq) for row in rows}
+    return {check_name(row.name): (row.id, _number(row.seq)) for row in rows}
+
+
+def check_name(name: object) -> str:
+    """Return a realm's name unchanged; SQLite stores, and gives back, anything anywhere.
+
+    Raises:
+        DamagedError: It is no text.
+    """
+    if not isinstance(name, str):
+        raise DamagedError(_DAMAGED)
+    return name
+
+
+def _number(seq: object) -> int:
+    if not isinstance(seq, int):
+        raise DamagedError(_DAMAGED)
+    return seq
 
 
 def positions(tx: Transaction, realm_ids: Sequence[str]) -> dict[str, int]:

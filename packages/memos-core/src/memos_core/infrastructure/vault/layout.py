@@ -12,11 +12,12 @@ vault/
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from memos_core.errors import InvalidInputError, VaultError
+from memos_core.errors import DamagedError, InvalidInputError, VaultError
 
 MARKER: Final = "memos-vault.json"
 _OURS: Final = frozenset(
@@ -36,10 +37,12 @@ class VaultDirectory:
     Args:
         root: The directory.
         exists: Whether it already holds a vault.
+        vault_id: Which one, as far as its marker says.
     """
 
     root: Path
     exists: bool
+    vault_id: str | None = None
 
     @property
     def database(self) -> Path:
@@ -56,11 +59,27 @@ class VaultDirectory:
         """The folder in which processes say which pages they hold."""
         return self.root / "readers"
 
-    def mark(self) -> None:
-        """Write the marker that makes this directory a vault."""
-        self.root.joinpath(MARKER).write_text(
-            json.dumps({"format": "memos-vault", "layout": 1}) + "\n", encoding="utf-8"
-        )
+    def mark(self, vault_id: str) -> None:
+        """Write the marker that makes this directory a vault: this one and no other."""
+        said = {"format": "memos-vault", "layout": 1, "vault": vault_id}
+        self.root.joinpath(MARKER).write_text(json.dumps(said) + "\n", encoding="utf-8")
+
+    def read_marker(self) -> str | None:
+        """Return the vault's id by its marker; None in a marker of the first versions.
+
+        Raises:
+            DamagedError: It cannot be read, or is no marker.
+        """
+        path = self.root / MARKER
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise _unreadable(path) from error
+        named = said.get("vault") if isinstance(said, dict) else None
+        fits = isinstance(said, dict) and said.get("format") == "memos-vault"
+        if not fits or not isinstance(named, str | None):
+            raise _unreadable(path)
+        return named
 
 
 def find_vault(location: str | Path, *, mounts: str | None = None) -> VaultDirectory:
@@ -95,13 +114,22 @@ def find_vault(location: str | Path, *, mounts: str | None = None) -> VaultDirec
         raise VaultError(f"{root} is a file: give a directory")
     names = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
     if MARKER in names:
-        return VaultDirectory(root, exists=True)
+        found = VaultDirectory(root, exists=True)
+        with suppress(DamagedError):  # its being there is enough; the doctor tells of it
+            found = replace(found, vault_id=found.read_marker())
+        return found
     if names - _OURS:
         raise VaultError(
             f"{root} is not a vault and not empty: give an empty or new directory, "
             "or the vault's own"
         )
     return VaultDirectory(root, exists=False)
+
+
+def _unreadable(path: Path) -> DamagedError:
+    return DamagedError(
+        f"the marker {path} cannot be read: remove it, and the next open writes it anew"
+    )
 
 
 def file_system_of(path: Path, mounts: str) -> str:

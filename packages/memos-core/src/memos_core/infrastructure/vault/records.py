@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Result, Row, Select, bindparam, delete, func, insert, select, true, update
@@ -163,13 +164,20 @@ _INSERT_VERSION = insert(schema.versions)
 _INSERT_EMBEDDING = insert(schema.embeddings)
 
 
-def _read(row: Row[Any]) -> Record | Damage:
+def _read(row: Row[Any], twin: Record | Damage | None = None) -> Record | Damage:
+    """Hold a row against its seals.
+
+    Args:
+        row: Of a memory and one version.
+        twin: What was read of the same memory already: two versions cannot stand at one instant.
+            When one was superseded is not sealed, so this is how damage to that shows.
+    """
     values = row._mapping
     cube = CubeRow(*(values[name] for name in CubeRow.__slots__))
     version = VersionRow(*(values[f"v_{name}"] for name in VersionRow.__slots__))
     if cube.seal() != values["seal"]:
         return Damage(cube, "cubes")
-    if version.seal() != values["v_seal"]:
+    if version.seal() != values["v_seal"] or twin is not None:
         return Damage(cube, "versions")
     return Record(cube, version)
 
@@ -189,9 +197,9 @@ def fetch(
         A mapping from id to record or damage; absent ids are missing from it.
     """
     found: dict[str, Record | Damage] = {}
-    for batch in batches(ids):
-        rows = _execute(tx, _BY_ID, _BY_ID_AS_OF, at, ids=batch)
-        found.update((row.id, _read(row)) for row in rows)
+    for batch in batches(list(dict.fromkeys(ids))):
+        for row in _execute(tx, _BY_ID, _BY_ID_AS_OF, at, ids=batch):
+            found[row.id] = _read(row, found.get(row.id))
     return found
 
 
@@ -200,8 +208,10 @@ def fetch_by_key(
 ) -> Record | Damage | None:
     """Read the memory that has this key in this space; `at` as for `fetch`."""
     found = _execute(tx, _BY_KEY, _BY_KEY_AS_OF, at, space_id=space_id, key=key)
-    row = found.one_or_none()
-    return None if row is None else _read(row)
+    read: Record | Damage | None = None
+    for row in found:
+        read = _read(row, read)
+    return read
 
 
 def _execute(
@@ -264,13 +274,33 @@ def erase(tx: Transaction, ids: Sequence[str]) -> None:
 
 
 def children(tx: Transaction, ids: Sequence[str]) -> list[str]:
-    """List the memories that were derived directly from these, each once."""
+    """List the memories that were derived directly from these, each once.
+
+    Raises:
+        DamagedError: A row's bytes changed on disk: nobody can say what was derived from what.
+    """
     table = schema.lineage
     found: dict[str, None] = {}
     for batch in batches(ids):
-        query = select(table.c.child_id).where(table.c.parent_id.in_(batch))
-        found.update(dict.fromkeys(tx.connection.execute(query).scalars()))
+        for row in tx.connection.execute(select(table).where(table.c.parent_id.in_(batch))):
+            found[_whole_link(row).child_id] = None
     return list(found)
+
+
+def parents(tx: Transaction, child_id: str) -> list[str]:
+    """List the memories that one was derived from directly; raises like `children`."""
+    table = schema.lineage
+    rows = tx.connection.execute(select(table).where(table.c.child_id == child_id))
+    return [_whole_link(row).parent_id for row in rows]
+
+
+def _whole_link(row: Row[Any]) -> Row[Any]:
+    if not schema.is_whole(schema.lineage, row):
+        raise DamagedError(
+            "a row that says what was derived from what is damaged on disk: run `memos doctor`, "
+            "which names the memory; forget that one, or restore a backup"
+        )
+    return row
 
 
 def embedding_seal(cube_id: str, version: int, embedder: str, vector: bytes) -> str:
@@ -338,8 +368,14 @@ def stream_realm(
     )
     for batch in [None] if ids is None else batches(ids):
         chosen = query if batch is None else query.where(schema.cubes.c.id.in_(batch))
-        for row in tx.connection.execute(chosen):
-            yield _indexable(row, embedder)
+        for _cube_id, rows in groupby(tx.connection.execute(chosen), lambda row: row.id):
+            found = [_indexable(row, embedder) for row in rows]
+            yield found[0] if len(found) == 1 else _twins(found[0])
+
+
+def _twins(found: Indexable | Damage) -> Damage:
+    """Withhold a memory that has two versions at one instant; see `_read`."""
+    return found if isinstance(found, Damage) else Damage(found.record.cube, "versions")
 
 
 def _indexable(row: Row[Any], embedder: str) -> Indexable | Damage:

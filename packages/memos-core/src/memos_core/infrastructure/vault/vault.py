@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
+from sqlalchemy import Connection, Row, func, insert, inspect, select, update
 
 from memos_core.clock import Clock, Entropy, mint, to_micros
-from memos_core.errors import SchemaError
+from memos_core.errors import DamagedError, SchemaError, VaultError
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.layout import VaultDirectory
@@ -20,6 +21,7 @@ from memos_core.infrastructure.vault.scratch import sweep
 CHAINS: Final = 8
 """How many ledger chains there are; a principal's events always go to the same one."""
 
+_END_OF_TIME: Final = to_micros(datetime.max.replace(tzinfo=UTC))
 _STATE = select(
     schema.vault,
     select(func.max(schema.chains.c.last_time)).scalar_subquery().label("last_time"),
@@ -76,11 +78,13 @@ class Vault:
 
         Raises:
             SchemaError: A newer MemOS made it.
+            DamagedError: Its database is empty.
+            VaultError: Its database is that of another vault.
         """
-        with database.exclusively() as engine:
-            _migrate(engine, entropy, to_micros(clock.now()))
+        with database.exclusively() as engine, engine.begin() as connection:
+            vault_id = _migrate(connection, directory, entropy, to_micros(clock.now()))
         if not directory.exists:
-            directory.mark()
+            directory.mark(vault_id)
         sweep(directory.root)
         return cls(directory, database, clock=clock, entropy=entropy)
 
@@ -112,6 +116,7 @@ class Vault:
 
     def _begin(self, connection: Connection) -> Transaction:
         row = connection.execute(_STATE).one()
+        _check_state(row)
         check_schema(row.schema_number)
         now = max(to_micros(self.clock.now()), (row.last_time or 0) + 1)
         return Transaction(
@@ -160,29 +165,60 @@ def check_schema(number: int) -> None:
         )
 
 
-def _migrate(engine: Engine, entropy: Entropy, now: int) -> None:
-    with engine.begin() as connection:
-        made = not inspect(connection).has_table("vault")
-        number = 0 if made else connection.scalar(select(schema.vault.c.schema_number)) or 0
-        if number > schema.SCHEMA_NUMBER:
-            check_schema(number)
-        if number < schema.SCHEMA_NUMBER:
-            from memos_core.infrastructure.vault.migrating import upgrade  # slow to import
+def _check_state(row: Row[Any]) -> None:
+    """Refuse a vault whose own row holds what cannot be; SQLite stores anything anywhere.
 
-            upgrade(connection)
-        if made:
-            connection.execute(
-                insert(schema.vault).values(
-                    id=1,
-                    vault_id=mint(entropy, "vlt"),
-                    schema_number=schema.SCHEMA_NUMBER,
-                    policy_epoch=1,
-                    created=now,
-                )
-            )
-            connection.execute(
-                insert(schema.chains),
-                [{"chain": n, "seq": 0, "head": "", "last_time": 0} for n in range(CHAINS)],
-            )
-        elif number < schema.SCHEMA_NUMBER:
-            connection.execute(update(schema.vault).values(schema_number=schema.SCHEMA_NUMBER))
+    Raises:
+        DamagedError: It does. The ledger's newest time is among it, for it tells what has expired.
+    """
+    numbers = (row.schema_number, row.policy_epoch, row.last_time or 0)
+    whole = all(isinstance(number, int) for number in numbers)
+    texts = isinstance(row.vault_id, str) and isinstance(row.embedder, str | None)
+    if not (whole and texts and 0 <= (row.last_time or 0) <= _END_OF_TIME):
+        raise DamagedError("the vault's own row is damaged on disk: restore a backup")
+
+
+def _migrate(connection: Connection, directory: VaultDirectory, entropy: Entropy, now: int) -> str:
+    """Bring the schema up to date, making it where there is none; return the vault's id."""
+    made = not inspect(connection).has_table("vault")
+    if made and directory.exists:
+        raise DamagedError(
+            "the vault's database is empty or gone, though its marker is there: restore a backup; "
+            "to begin anew, use another directory"
+        )
+    number = 0 if made else connection.scalar(select(schema.vault.c.schema_number)) or 0
+    if not isinstance(number, int):
+        raise DamagedError("the vault's own row is damaged on disk: restore a backup")
+    if number > schema.SCHEMA_NUMBER:
+        check_schema(number)
+    if number < schema.SCHEMA_NUMBER:
+        from memos_core.infrastructure.vault.migrating import upgrade  # slow to import
+
+        upgrade(connection)
+    if made:
+        _found(connection, entropy, now)
+    elif number < schema.SCHEMA_NUMBER:
+        connection.execute(update(schema.vault).values(schema_number=schema.SCHEMA_NUMBER))
+    vault_id = str(connection.execute(select(schema.vault.c.vault_id)).scalar_one())
+    if directory.vault_id not in (None, vault_id):
+        raise VaultError(
+            f"the directory is that of vault {directory.vault_id}, and its database that of "
+            f"{vault_id}: put the right vault.db back, or restore a backup"
+        )
+    return vault_id
+
+
+def _found(connection: Connection, entropy: Entropy, now: int) -> None:
+    connection.execute(
+        insert(schema.vault).values(
+            id=1,
+            vault_id=mint(entropy, "vlt"),
+            schema_number=schema.SCHEMA_NUMBER,
+            policy_epoch=1,
+            created=now,
+        )
+    )
+    connection.execute(
+        insert(schema.chains),
+        [{"chain": n, "seq": 0, "head": "", "last_time": 0} for n in range(CHAINS)],
+    )

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sqlalchemy import select
-
 from memos_core.cube import Header, Sensitivity, Source
 from memos_core.infrastructure.governance.labels import Atom, Label, is_at_least_as_narrow
 from memos_core.infrastructure.governance.redaction import top_level
 from memos_core.infrastructure.governance.registry import Registry
-from memos_core.infrastructure.vault import journal, schema
-from memos_core.infrastructure.vault.records import CubeRow, Damage, children, fetch, govern
+from memos_core.infrastructure.vault import journal
+from memos_core.infrastructure.vault.records import (
+    CubeRow,
+    Damage,
+    children,
+    fetch,
+    govern,
+    parents,
+)
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.infrastructure.vault.withdrawals import withdraw
 
@@ -73,15 +78,16 @@ class Labeller:
         return {author_id, self._registry.ensure_source(tx, origin)}
 
     def parent_labels(self, tx: Transaction, cube_id: str) -> list[Label]:
-        """Read the present labels of the memories that this one was derived from."""
-        table = schema.lineage
-        query = (
-            select(schema.cubes.c.label_id)
-            .join_from(table, schema.cubes, table.c.parent_id == schema.cubes.c.id)
-            .where(table.c.child_id == cube_id)
-        )
-        ids = tx.connection.execute(query).scalars().all()
-        return list(self._registry.labels(tx, ids).values())
+        """Read the present labels of the memories that this one was derived from.
+
+        Raises:
+            DamagedError: Nobody can say what it was derived from, or what protects that.
+        """
+        found = fetch(tx, parents(tx, cube_id)).values()
+        for each in found:
+            if isinstance(each, Damage) and each.table == "cubes":
+                raise each.error()
+        return list(self._registry.labels(tx, [each.cube.label_id for each in found]).values())
 
     def own(self, tx: Transaction, row: CubeRow) -> Atom:
         """Return the atom that a memory brings by itself, as it stands."""
@@ -107,8 +113,8 @@ class Labeller:
         withdraw(tx, "end", {"cube": cube_id, "expires": end})
         frontier = [cube_id]
         while frontier:
-            parents, frontier = frontier, []
-            for found in fetch(tx, sorted(children(tx, parents))).values():
+            sources, frontier = frontier, []
+            for found in fetch(tx, sorted(children(tx, sources))).values():
                 row = found.cube
                 damaged = isinstance(found, Damage) and found.table == "cubes"
                 if damaged or (row.expires is not None and row.expires <= end):
@@ -134,8 +140,8 @@ class Labeller:
         """
         frontier = [cube_id]
         while frontier:
-            parents, frontier = frontier, []
-            for found in fetch(tx, sorted(children(tx, parents))).values():
+            sources, frontier = frontier, []
+            for found in fetch(tx, sorted(children(tx, sources))).values():
                 if isinstance(found, Damage) and found.table == "cubes":
                     continue
                 row = found.cube

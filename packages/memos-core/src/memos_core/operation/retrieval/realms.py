@@ -43,5 +43,5 @@ def _realms_of(tx: Transaction, cube_ids: Sequence[str]) -> set[str]:
             .where(cubes.c.id.in_(batch))
             .distinct()
         )
-        names |= set(tx.connection.execute(query).scalars())
+        names |= {journal.check_name(each) for each in tx.connection.execute(query).scalars()}
     return names

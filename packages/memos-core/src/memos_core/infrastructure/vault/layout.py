@@ -4,6 +4,7 @@ vault/
   memos-vault.json    says that this is a vault; written last, so a half-made one is finished
   vault.db            the system of record (with SQLite's own -wal and -shm beside it)
   vault.lock          the writers' queue; never deleted
+  vault.reserve       allocated zeros: what a full disk leaves for reads, forget and revoke
   keys/               the private halves of its signing keys, for its owner only
 """
 
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from memos_core.errors import InvalidInputError, VaultError
+from memos_core.infrastructure.vault.room import file_error
 
 MARKER: Final = "memos-vault.json"
 _OURS: Final = frozenset(
     {MARKER, "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "vault.lock", "keys"}
+    | {"vault.reserve"}
 )
 _NETWORK: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "fuse.s3fs", "glusterfs", "lustre", "ncpfs"}
@@ -49,10 +52,20 @@ class VaultDirectory:
         return self.root / "keys"
 
     def mark(self) -> None:
-        """Write the marker that makes this directory a vault."""
-        self.root.joinpath(MARKER).write_text(
-            json.dumps({"format": "memos-vault", "layout": 1}) + "\n", encoding="utf-8"
-        )
+        """Write the marker that makes this directory a vault.
+
+        Raises:
+            FullError: The disk is full; the next opening finishes the vault.
+            VaultError: The marker cannot be written.
+        """
+        path = self.root / MARKER
+        try:
+            path.write_text(
+                json.dumps({"format": "memos-vault", "layout": 1}) + "\n", encoding="utf-8"
+            )
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise file_error(f"the vault's marker {path}", error) from error
 
 
 def find_vault(location: str | Path, *, mounts: str | None = None) -> VaultDirectory:

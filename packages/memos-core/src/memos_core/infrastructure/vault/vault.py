@@ -14,6 +14,7 @@ from memos_core.errors import SchemaError
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.layout import VaultDirectory
+from memos_core.infrastructure.vault.reserve import Draw
 
 CHAINS: Final = 8
 """How many ledger chains there are; a principal's events always go to the same one."""
@@ -90,13 +91,14 @@ class Vault:
             remember()
 
     @contextmanager
-    def effect(self, *, durable: bool = True) -> Iterator[Transaction]:
+    def effect(self, *, durable: bool = True, draw: Draw | None = None) -> Iterator[Transaction]:
         """Open a write transaction: all of the block, or nothing.
 
         Args:
             durable: Flush before returning; a read's own event does without.
+            draw: What it may use of the disk reserve; as `Database.effect` has it by default.
         """
-        with self._database.effect(durable=durable) as connection:
+        with self._database.effect(durable=durable, draw=draw) as connection:
             tx = self._begin(connection)
             yield tx
         for remember in tx.on_commit:

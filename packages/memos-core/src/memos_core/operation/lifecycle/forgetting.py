@@ -19,6 +19,7 @@ from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import children, erase
+from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.quotas import Quotas, charges_of
@@ -52,7 +53,7 @@ class Forgetter:
             raise InvalidInputError(
                 "forget needs at least one memory: pass an id, a Key, or a list"
             )
-        with self._gate.effect(actor, VERB) as tx:
+        with self._gate.effect(actor, VERB, draw=Draw.ALL) as tx:
             named = [self._forgettable(tx, actor, ref) for ref in unique(refs)]
             ids = list(dict.fromkeys(named))
             derived = self._descendants(tx, ids)

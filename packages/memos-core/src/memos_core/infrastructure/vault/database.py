@@ -31,6 +31,7 @@ _NO_ROOM: Final = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_
     "SQLITE_IOERR_SHMSIZE",
     "SQLITE_IOERR_SHMOPEN",
 }
+_PATIENCE_MS: Final = 200
 _ANY_PAGES: Final = 1_073_741_823
 
 
@@ -62,13 +63,14 @@ class Database:
         self._checkpoint_bytes = checkpoint_bytes
         self._abandoned: list[Any] = []
         self._starved = False
+        self._patience_ms = _PATIENCE_MS
         self._connect()
 
     def _connect(self) -> None:
         self._pid = os.getpid()
         self._readers = self._engine("BEGIN", synchronous="NORMAL", pool=QueuePool)
         self._writers: dict[bool, tuple[Engine, Connection]] = {}
-        self._page_limits: dict[bool, int | None] = {}
+        self._byte_limits: dict[bool, int | None] = {}
 
     def _engine(
         self, begin: str, *, synchronous: str, pool: type[QueuePool | StaticPool]
@@ -154,6 +156,7 @@ class Database:
         self._check_fork()
         try:
             with translated_errors(), self._lock.held():
+                self._patience_ms = _PATIENCE_MS
                 emptied = self._fold_log(self._writer(self._durable))
                 self._room.refill()
                 return emptied
@@ -227,10 +230,14 @@ class Database:
 
     def _limit_pages(self, connection: Connection, flushed: bool, draw: Draw) -> None:
         """Tell SQLite how far this effect may let the database grow, where it has changed."""
-        limit = self._room.page_limit(draw)
-        if limit != self._page_limits.get(flushed):
-            connection.exec_driver_sql(f"PRAGMA max_page_count={limit or _ANY_PAGES}")
-            self._page_limits[flushed] = limit
+        limit = self._room.byte_limit(draw)
+        if limit == self._byte_limits.get(flushed):
+            return
+        pages = _ANY_PAGES
+        if limit is not None:  # SQLite makes it at least the number that there are
+            pages = max(1, limit // connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        self._byte_limits[flushed] = limit
 
     @contextmanager
     def _undone_where_full(self, draw: Draw) -> Iterator[None]:
@@ -245,7 +252,7 @@ class Database:
             if not is_out_of_room(error):
                 raise
             full = self._room.full(draw, str(error.orig))
-            self._starved = self._room.page_limit(draw) is None  # else it is known what was full
+            self._starved = self._room.byte_limit(draw) is None  # else it is known what was full
             self._room.cut_log(before)
             raise full from error
 
@@ -271,13 +278,17 @@ class Database:
             return False
 
     def _checkpoint(self, connection: Connection) -> bool:
-        """Checkpoint with TRUNCATE; a busy one does not raise, so its answer is read."""
+        """Checkpoint with TRUNCATE; a busy one does not raise, so its answer is read.
+
+        A reader that stays is waited for once, and not by every effect until it is gone.
+        """
         driver: Any = connection.connection.driver_connection  # a pragma needs no transaction
-        driver.execute("PRAGMA busy_timeout=200")
+        driver.execute(f"PRAGMA busy_timeout={self._patience_ms}")
         try:
             busy, _log, _moved = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             driver.execute(f"PRAGMA busy_timeout={int(self._busy_timeout_s * 1000)}")
+        self._patience_ms = 0 if busy else _PATIENCE_MS
         return not busy
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,6 @@ from memos_core.infrastructure.vault.reserve import Draw, Reserve
 
 HEADROOM: Final = 1 << 20
 """What a small effect and the emptying of its log need, in bytes."""
-_PAGE_BYTES: Final = 4096  # what SQLite makes databases with, and a vault has no other
 _BOUNDLESS: Final = 1 << 62
 
 
@@ -52,7 +52,8 @@ class Room:
         drop its locks), and cutting by name opens none.
         """
         if self.log_bytes() > size:
-            os.truncate(self._log, size)
+            with suppress(OSError):
+                os.truncate(self._log, size)
 
     def is_low(self, draw: Draw) -> bool:
         """Tell whether an effect had better not begin before room is made."""
@@ -104,8 +105,8 @@ class Room:
             spare = self._free() - self.log_bytes() - HEADROOM
             self._reserve.grow_to(min(whole, held + max(0, spare)))
 
-    def page_limit(self, draw: Draw) -> int | None:
-        """Return how many pages the database may have for an effect; None for any number.
+    def byte_limit(self, draw: Draw) -> int | None:
+        """Return how large an effect may make the database; None where nothing limits it.
 
         A file that may not grow further must not be promised more than it can hold: what is in the
         log could then never be brought into it.
@@ -117,7 +118,7 @@ class Room:
         most = limit - held_back + draw.share(held_back)
         if self._max_bytes is not None:
             most = min(most, self._max_bytes + draw.share(self._reserve.size))
-        return max(1, most // _PAGE_BYTES)
+        return max(0, most)
 
     def full(self, draw: Draw, cause: str) -> FullError:
         """Make the error that says what is full, what still works, and what to do."""

@@ -360,6 +360,26 @@ def disk(told: dict[str, Any]) -> dict[str, Any]:
     return report | {"told": sorted(set(filler.told))}
 
 
+def burst(told: dict[str, Any]) -> dict[str, Any]:
+    """Write more at once than could be brought from the log into the database."""
+    report: dict[str, Any] = {"told": [], "statuses": []}
+    root = Path(told["mount"])
+    with opened(str(root / "vault")) as memos:
+        alice = memos.session("user:alice")
+        kept = [cube.id for cube in alice.add_many([f"note {number}" for number in range(20)])]
+        for count in told["counts"]:
+            texts = [f"burst {number} " + "x" * 900_000 for number in range(count)]
+            try:
+                kept += [cube.id for cube in alice.add_many(texts)]
+            except FullError as error:
+                report["told"].append(str(error))
+            report["statuses"].append(alice.forget(kept.pop()).status)
+            alice.search("note")
+        assert set(contents(alice)) == set(kept)
+        assert memos.diagnose().is_healthy, memos.diagnose().problems
+    return report
+
+
 def files(told: dict[str, Any]) -> dict[str, Any]:
     """Let no file be written beside the database: an export, a key, an anchor's checkpoint."""
     clock, beside = Trap(Path(told["folder"])), Path(told["beside"])
@@ -420,7 +440,14 @@ def main(told: dict[str, Any]) -> None:
     if "witness" in told:
         bear_witness(told["witness"])
         return
-    modes = {"fill": fill, "sweep": sweep, "fold": fold, "disk": disk, "files": files}
+    modes = {
+        "fill": fill,
+        "sweep": sweep,
+        "fold": fold,
+        "disk": disk,
+        "files": files,
+        "burst": burst,
+    }
     print(json.dumps(modes[told["mode"]](told)))
     sys.stdout.flush()
     os._exit(0)  # nothing that happens at the end of Python counts

@@ -38,12 +38,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(told: dict[str, Any], *, within: Path | None = None) -> dict[str, Any]:
+def run(told: dict[str, Any], *, within: Path | None = None, size_mb: int = 24) -> dict[str, Any]:
     """Let another process do it; with `within`, on a small file system mounted there."""
     command = [sys.executable, "-m", "tests.filling", json.dumps(told)]
     if within is not None:
-        mounting = 'mount -t tmpfs -o size=24m none "$1" && shift && exec "$@"'
-        command = ["unshare", "-rm", "sh", "-c", mounting, "sh", str(within), *command]
+        mounting = 'mount -t tmpfs -o "size=$1" none "$2" && shift 2 && exec "$@"'
+        place = [f"{size_mb}m", str(within)]
+        command = ["unshare", "-rm", "sh", "-c", mounting, "sh", *place, *command]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4_000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -201,6 +202,20 @@ def test_without_the_reserve_a_full_disk_stops_reads_and_forget(
     assert found["failed"] == ["reads", "revoke", "forget"]
     assert found["allocated"] == 0
     proof("the same without the reserve", 1, "reads, revoke and forget fail, 0 lost")
+
+
+def test_what_could_not_be_brought_from_the_log_into_the_database_is_not_committed(
+    tmp_path: Path, mounts: bool, proof: Proof
+) -> None:
+    """Else the log could never be emptied: it would hold the disk, and what was forgotten."""
+    if not mounts:
+        proof("more at once than the disk can hold twice", 0, "not permitted to mount one here")
+        return
+    told = {"mode": "burst", "mount": str(tmp_path), "counts": [8, 28, 60, 28]}
+    found = run(told, within=tmp_path, size_mb=48)
+    assert len(found["told"]) == 3
+    assert found["statuses"] == ["erased"] * 4
+    proof("more at once than the disk can hold twice", 4, "3 refused, every log emptied")
 
 
 def test_the_reserve_is_allocated_kept_whole_and_given_up_where_it_is_switched_off(

@@ -91,7 +91,7 @@ def test_where_no_file_may_grow_nothing_acknowledged_is_lost_and_forget_still_wo
             folder,
             {
                 "seed": point,
-                "file_bytes": 520_000 + (point * 2_800_001 // points) + held * 1_000_000,
+                "file_bytes": 520_000 + (point * 2_800_001 // points) + held * 4_000_000,
                 "settings": {
                     "checkpoint_bytes": (16_000_000, 100_000)[point // 2 % 2],
                     "reserve_bytes": 300_000 if point % 4 == 2 and not held else 8 << 20,

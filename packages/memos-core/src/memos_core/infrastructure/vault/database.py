@@ -258,7 +258,7 @@ class Database:
 
     def _tidy(self, connection: Connection) -> None:
         """Keep the log short and the reserve whole, after a commit that stands in any case."""
-        if self._room.log_bytes() > self._checkpoint_bytes:
+        if self._room.is_log_long(self._checkpoint_bytes):
             self._fold_log(connection)
         self._room.refill()
 

@@ -19,6 +19,7 @@ from memos_core.infrastructure.vault.reserve import Draw, Reserve
 
 HEADROOM: Final = 1 << 20
 """What a small effect and the emptying of its log need, in bytes."""
+_TIGHT: Final = 16  # times the reserve: where less is free than that, the log is kept short
 _BOUNDLESS: Final = 1 << 62
 
 
@@ -43,6 +44,17 @@ class Room:
             return self._log.stat().st_size  # a stat opens nothing
         except FileNotFoundError:
             return 0
+
+    def is_log_long(self, checkpoint_bytes: int) -> bool:
+        """Tell whether the log is due to be brought into the database.
+
+        On a disk with little room that is earlier: another program may take what is left at any
+        time, and then the log must still fit into the database with the help of the reserve.
+        """
+        log, reserve = self.log_bytes(), self._reserve.size
+        if log > checkpoint_bytes:
+            return True
+        return log > reserve // 2 and self._free() < _TIGHT * reserve
 
     def cut_log(self, size: int) -> None:
         """Give back what a failed effect has left at the end of the log.

@@ -276,6 +276,8 @@ class Database:
             return self._checkpoint(connection)
         except sqlite3.Error:
             return False
+        finally:  # at once: whoever asked may be refused all the same, and others take what is free
+            self._room.refill()
 
     def _checkpoint(self, connection: Connection) -> bool:
         """Checkpoint with TRUNCATE; a busy one does not raise, so its answer is read.

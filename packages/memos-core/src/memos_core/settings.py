@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from memos_core.cube import Sensitivity
+from memos_core.errors import InvalidInputError
 
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
@@ -51,6 +52,10 @@ class Settings:
         max_k: The most hits that one search returns.
         page_budget_bytes: Memory for index pages; the least useful are dropped beyond it.
         checkpoint_bytes: Size of SQLite's write-ahead log at which it is folded into the database.
+        reserve_bytes: Disk space that the vault keeps allocated, so that reads, `forget` and
+            `revoke` still work where the disk is full; 0 for none.
+        max_vault_bytes: The most that the database may take; its log and its reserve come on top,
+            and what works from the reserve may exceed it by as much. None sets no limit.
         busy_timeout_s: How long a writer waits for its turn before `BusyError`.
         durable_effects: Flush each effect to the disk before it is acknowledged. Off is for
             throw-away vaults and for measuring what the flush costs.
@@ -64,7 +69,16 @@ class Settings:
     max_k: int = 1_000
     page_budget_bytes: int = 1_000_000_000
     checkpoint_bytes: int = 16_000_000
+    reserve_bytes: int = 8 * 1024 * 1024
+    max_vault_bytes: int | None = None
     busy_timeout_s: float = 30.0
     durable_effects: bool = True
     span_levels: Mapping[str, Sensitivity] = field(default_factory=lambda: SPAN_LEVELS)
     count_tokens: Callable[[str], int] = estimate_tokens
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that mean nothing."""
+        if self.reserve_bytes < 0:
+            raise InvalidInputError("reserve_bytes is negative: give a number of bytes, or 0")
+        if self.max_vault_bytes is not None and self.max_vault_bytes <= 0:
+            raise InvalidInputError("max_vault_bytes is not positive: give bytes, or None")

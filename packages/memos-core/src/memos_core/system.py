@@ -44,6 +44,7 @@ from memos_core.infrastructure.ledger.publishing import Publisher
 from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.doctor import Diagnosis, examine
 from memos_core.infrastructure.vault.layout import find_vault
+from memos_core.infrastructure.vault.room import Room
 from memos_core.infrastructure.vault.vault import Vault
 from memos_core.memory.plaintext import PlaintextIndexer
 from memos_core.models.embedder import Embedder
@@ -164,6 +165,11 @@ class MemOS:
             busy_timeout_s=chosen.busy_timeout_s,
             durable=chosen.durable_effects,
             checkpoint_bytes=chosen.checkpoint_bytes,
+            room=Room(
+                directory.database,
+                reserve_bytes=chosen.reserve_bytes,
+                max_bytes=chosen.max_vault_bytes,
+            ),
         )
         vault = Vault.open(
             directory, database, clock=clock or SystemClock(), entropy=entropy or SystemEntropy()

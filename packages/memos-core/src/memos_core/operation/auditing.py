@@ -35,6 +35,7 @@ from memos_core.infrastructure.ledger.publishing import Publisher, read_anchors
 from memos_core.infrastructure.ledger.reading import Selection, newest_first
 from memos_core.infrastructure.ledger.verdict import Verdict
 from memos_core.infrastructure.ledger.verify import Verifier
+from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal
 from memos_core.operation.sight import Sight
@@ -162,7 +163,7 @@ class Auditor:
 
         def take() -> SignedCheckpoint:
             self._gate.refuse_in_pipeline("the audit")
-            with self._gate.effect(actor, _CHECKPOINT) as tx:
+            with self._gate.effect(actor, _CHECKPOINT, draw=Draw.ALL) as tx:
                 self._require(tx, actor)
                 by = self._gate.registry.ensure_principal(tx, actor.principal)
                 return self._take(tx, by, actor.purpose)
@@ -175,7 +176,7 @@ class Auditor:
         """Take and publish a last checkpoint, for a vault that is being closed."""
 
         def take() -> SignedCheckpoint:
-            with self._gate.vault.effect() as tx:
+            with self._gate.vault.effect(draw=Draw.ALL) as tx:
                 by = self._gate.registry.ensure_principal(tx, VAULT_ITSELF)
                 return self._take(tx, by, "assist")
 
@@ -222,7 +223,7 @@ class Auditor:
     def rotate(self, actor: Actor, *, revoke: bool, reason: str) -> SigningKey:
         """Make a new signing key, and publish a checkpoint that says so."""
         self._gate.refuse_in_pipeline("the audit")
-        with self._gate.effect(actor, _ROTATE) as tx:
+        with self._gate.effect(actor, _ROTATE, draw=Draw.ALL) as tx:
             self._require(tx, actor)
             made = self._keyring.rotate(tx, revoke=revoke)
             data: dict[str, JsonValue] = {
@@ -263,7 +264,7 @@ class Auditor:
         self._publisher.publish()  # what an anchor does not have yet must not go
         if export_to is not None:
             self.export(actor, export_to)
-        with self._gate.effect(actor, _PRUNE) as tx:
+        with self._gate.effect(actor, _PRUNE, draw=Draw.ALL) as tx:
             chosen = choose(tx)
             if chosen is None:  # another process was faster
                 return PruneReport(0, None)
@@ -277,7 +278,7 @@ class Auditor:
     def export(self, actor: Actor, path: Path) -> ExportReport:
         """Write the ledger into a file that can be verified without the vault."""
         self._gate.refuse_in_pipeline("the audit")
-        with self._gate.effect(actor, _EXPORT) as tx:
+        with self._gate.effect(actor, _EXPORT, draw=Draw.ALL) as tx:
             self._require(tx, actor)
             refuse_existing(path)
             self._gate.note(tx, actor, _EXPORT)

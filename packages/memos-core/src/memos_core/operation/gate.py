@@ -24,6 +24,7 @@ from memos_core.infrastructure.governance.redaction import shown
 from memos_core.infrastructure.governance.registry import AccessView, Registry
 from memos_core.infrastructure.ledger import Event, Ledger, Outcome
 from memos_core.infrastructure.vault.records import CubeRow, Damage, Record, fetch, fetch_by_key
+from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction, Vault
 from memos_core.operation.chain import Chain
 
@@ -83,20 +84,23 @@ class Gate:
         return view
 
     @contextmanager
-    def effect(self, actor: Actor, verb: str, *, durable: bool = True) -> Iterator[Transaction]:
+    def effect(
+        self, actor: Actor, verb: str, *, durable: bool = True, draw: Draw | None = None
+    ) -> Iterator[Transaction]:
         """Open an effect whose refusal, if any, is recorded before it is raised.
 
         Args:
             actor: Who acts.
             verb: The ledger's name of the verb, e.g. `memos.add`.
             durable: Flush before returning.
+            draw: What it may use of the disk reserve.
         """
         chain = self._chain.get()
         if chain is not None:
             with self.refusals(actor, verb), self._link(chain) as tx:
                 yield tx
             return
-        with self.refusals(actor, verb), self.vault.effect(durable=durable) as tx:
+        with self.refusals(actor, verb), self.vault.effect(durable=durable, draw=draw) as tx:
             yield tx
 
     @contextmanager
@@ -146,7 +150,7 @@ class Gate:
         told = chain.undo(why)
         if not told:
             return
-        with self.vault.effect() as tx:
+        with self.vault.effect(draw=Draw.READS) as tx:
             for principal, events in told.items():
                 principal_id = self.registry.ensure_principal(tx, principal)
                 self.ledger.append(tx, [replace(e, principal_id=principal_id) for e in events])
@@ -182,7 +186,7 @@ class Gate:
             chain = self._chain.get()
             if chain is not None:
                 self._undo(chain, refusal)
-            with self.vault.effect() as tx:
+            with self.vault.effect(draw=Draw.READS) as tx:
                 missing: dict[str, JsonValue] = (
                     {"missing": refusal.missing} if refusal.missing else {}
                 )

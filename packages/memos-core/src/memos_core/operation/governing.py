@@ -22,6 +22,7 @@ from memos_core.infrastructure.governance.decision import (
 from memos_core.infrastructure.governance.grants import Award, Grant, GrantId, Grants
 from memos_core.infrastructure.governance.names import check_principal, check_purpose, check_space
 from memos_core.infrastructure.vault.records import fetch
+from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import EVERYWHERE, Gate, Refusal, is_cube_id
 from memos_core.operation.lifecycle.labelling import Labeller
@@ -138,7 +139,7 @@ class Governing:
 
     def revoke(self, actor: Actor, grant_id: GrantId) -> None:
         """Take a right back, and what was given by virtue of it; both stop when this commits."""
-        with self._gate.effect(actor, "memos.revoke") as tx:
+        with self._gate.effect(actor, "memos.revoke", draw=Draw.ALL) as tx:
             about = self._grants.find(tx, grant_id)
             if about is None:
                 raise self._no_grant(grant_id, None)
@@ -171,7 +172,8 @@ class Governing:
         if not check_principal(group).startswith("group:"):
             raise InvalidInputError(f"{group} is not a group: write group:NAME")
         verb = "memos.group.join" if join else "memos.group.leave"
-        with self._gate.effect(actor, verb) as tx:
+        draw = Draw.NOTHING if join else Draw.ALL
+        with self._gate.effect(actor, verb, draw=draw) as tx:
             self._gate.require(tx, actor, Action.GOVERN, ROOT)
             taken: list[GrantId] = []
             if join:
@@ -188,7 +190,8 @@ class Governing:
     def set_clearance(self, actor: Actor, principal: str, level: Sensitivity) -> None:
         """Set how sensitive a memory somebody may read in shared spaces."""
         check_principal(principal, may_be_group=False)
-        with self._gate.effect(actor, "memos.clearance") as tx:
+        # Whether it is lowered is known inside only; raising one writes as little.
+        with self._gate.effect(actor, "memos.clearance", draw=Draw.ALL) as tx:
             self._gate.require(tx, actor, Action.GOVERN, ROOT)
             self._gate.registry.set_clearance(tx, principal, level)
             self._gate.vault.move_epoch(tx)

@@ -14,6 +14,7 @@ from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ROOT, Action
 from memos_core.infrastructure.governance.names import check_space, is_principal
 from memos_core.infrastructure.governance.sources import Quarantine, Sources
+from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import EVERYWHERE, Gate, Refusal
 from memos_core.operation.quotas import Quota, Quotas
@@ -54,7 +55,7 @@ class Policing:
         if on != EVERYWHERE:
             check_space(on)
         space = ROOT if on == EVERYWHERE else on
-        with self._gate.effect(actor, "memos.quarantine") as tx:
+        with self._gate.effect(actor, "memos.quarantine", draw=Draw.ALL) as tx:
             self._gate.require(tx, actor, Action.GOVERN, space)
             by = self._gate.registry.ensure_principal(tx, actor.principal)
             made = self._sources.quarantine(tx, source, space, by=by, reason=reason)

@@ -19,6 +19,7 @@ from memos_core.infrastructure.governance.decision import ROOT, Action
 from memos_core.infrastructure.governance.names import check_space, is_personal, within
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.records import fetch
+from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import EVERYWHERE, Gate, Refusal, is_cube_id
 
@@ -83,7 +84,8 @@ class Retention:
     def lift(self, actor: Actor, hold_id: str) -> None:
         """End a hold."""
         table = schema.holds
-        with self._gate.effect(actor, "memos.lift") as tx:
+        # What is held cannot be forgotten before: lifting takes part in taking away.
+        with self._gate.effect(actor, "memos.lift", draw=Draw.ALL) as tx:
             query = select(table).where(table.c.id == hold_id, table.c.lifted.is_(None))
             row = tx.connection.execute(query).one_or_none()
             if row is None:

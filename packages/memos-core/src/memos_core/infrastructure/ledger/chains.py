@@ -18,6 +18,7 @@ from memos_core.clock import from_micros
 from memos_core.errors import IntegrityError, LedgerError
 from memos_core.infrastructure.ledger.event import Event, link
 from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.database import is_out_of_room
 from memos_core.infrastructure.vault.vault import CHAINS, Transaction, Vault
 
 _HEAD = select(schema.chains).where(schema.chains.c.chain == bindparam("chain")).with_for_update()
@@ -104,6 +105,8 @@ class Ledger:
                 },
             )
         except DBAPIError as error:
+            if is_out_of_room(error):  # the disk is full, which is said where it is known why
+                raise
             raise LedgerError(
                 f"the ledger could not be written, so nothing was done: {error.orig}"
             ) from error

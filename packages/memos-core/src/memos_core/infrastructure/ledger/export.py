@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from memos_core.errors import IntegrityError, InvalidInputError, VaultError
+from memos_core.errors import IntegrityError, InvalidInputError
 from memos_core.infrastructure.ledger.checkpoint import Checkpoints, SignedCheckpoint, Statement
 from memos_core.infrastructure.ledger.keys import sync_folder
 from memos_core.infrastructure.ledger.series import check_series
@@ -24,6 +24,7 @@ from memos_core.infrastructure.ledger.verdict import Verdict
 from memos_core.infrastructure.ledger.verify import check_trusted, verdict
 from memos_core.infrastructure.ledger.walk import Step, Walk, starts_of
 from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.room import file_error
 from memos_core.infrastructure.vault.vault import Transaction
 
 FORMAT: Final = "memos-ledger-export/1"
@@ -63,6 +64,7 @@ def write_export(tx: Transaction, checkpoints: Checkpoints, path: Path) -> Expor
 
     Raises:
         InvalidInputError: There is something there already.
+        FullError: There is no room for it.
         VaultError: The file cannot be written.
     """
     refuse_existing(path)
@@ -80,7 +82,7 @@ def write_export(tx: Transaction, checkpoints: Checkpoints, path: Path) -> Expor
     except FileExistsError as error:
         raise InvalidInputError(f"{path} is there already: name a new file") from error
     except OSError as error:
-        raise VaultError(f"the export {path} cannot be written: {error.strerror}") from error
+        raise file_error(f"the export {path}", error) from error
     return report
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import errno
 import os
 import re
 from collections.abc import Sequence
@@ -32,8 +31,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Row, insert, select, update
 
 from memos_core.clock import from_micros, to_micros
-from memos_core.errors import FullError, IntegrityError, VaultError
+from memos_core.errors import IntegrityError
 from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.room import file_error
 from memos_core.infrastructure.vault.vault import Transaction, Vault
 
 MARK: Final = "memos-mark/1"
@@ -317,15 +317,18 @@ class Keyring:
             descriptor = os.open(path, flags, 0o600)
             try:
                 os.fchmod(descriptor, 0o600)
-                os.write(descriptor, text)
+                while text:  # where the disk fills up meanwhile, less is written than asked for
+                    text = text[os.write(descriptor, text) :]
                 os.fsync(descriptor)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
             finally:
                 os.close(descriptor)
             sync_folder(self._folder)
             sync_folder(self._folder.parent)
         except OSError as error:
-            kind = FullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else VaultError
-            raise kind(f"the signing key {path} cannot be written: {error.strerror}") from error
+            raise file_error(f"the signing key {path}", error) from error
 
     def _path(self, key: SigningKey) -> Path:
         if not _ID.fullmatch(key.id):  # it comes from the database, and names a file

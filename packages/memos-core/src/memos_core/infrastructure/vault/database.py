@@ -3,7 +3,8 @@
 The rules are those of DESIGN 4.3. Effects are `BEGIN IMMEDIATE` at `synchronous=FULL`, one at a
 time under the writer lock; `wal_autocheckpoint` is off and the log is folded in by its size; after
 a fork every handle is abandoned and reopened. Nothing in this process opens the database's files
-by other means: closing any descriptor would drop SQLite's locks.
+by other means: closing any descriptor would drop SQLite's locks. A `Draw` says what may be written
+where little room is left; housekeeping after a commit never turns it into an error.
 """
 
 from __future__ import annotations
@@ -21,6 +22,17 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from memos_core.errors import BusyError, DamagedError, FullError, VaultError
 from memos_core.infrastructure.vault.lock import WriterLock
+from memos_core.infrastructure.vault.reserve import Draw
+from memos_core.infrastructure.vault.room import Room
+
+_NO_ROOM: Final = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}) | {
+    "SQLITE_IOERR_DIR_FSYNC",
+    "SQLITE_IOERR_TRUNCATE",
+    "SQLITE_IOERR_SHMSIZE",
+    "SQLITE_IOERR_SHMOPEN",
+}
+_PATIENCE_MS: Final = 200
+_ANY_PAGES: Final = 1_073_741_823
 
 _SIGNS_OF_DAMAGE: Final = ("malformed", "not a database", "no such", "decode to UTF-8")
 
@@ -33,24 +45,34 @@ class Database:
         busy_timeout_s: How long a writer waits for its turn.
         durable: Flush effects before they are acknowledged.
         checkpoint_bytes: Size of the write-ahead log at which it is folded in.
+        room: How much room there is, and what is held back of it.
     """
 
     def __init__(
-        self, path: Path, *, busy_timeout_s: float, durable: bool, checkpoint_bytes: int
+        self,
+        path: Path,
+        *,
+        busy_timeout_s: float,
+        durable: bool,
+        checkpoint_bytes: int,
+        room: Room,
     ) -> None:
         self._path = path
-        self._wal = path.with_name(path.name + "-wal")
+        self._room = room
         self._lock = WriterLock(path.with_suffix(".lock"), timeout_s=busy_timeout_s)
         self._busy_timeout_s = busy_timeout_s
         self._durable = durable
         self._checkpoint_bytes = checkpoint_bytes
         self._abandoned: list[Any] = []
+        self._starved = False
+        self._patience_ms = _PATIENCE_MS
         self._connect()
 
     def _connect(self) -> None:
         self._pid = os.getpid()
         self._readers = self._engine("BEGIN", synchronous="NORMAL", pool=QueuePool)
         self._writers: dict[bool, tuple[Engine, Connection]] = {}
+        self._byte_limits: dict[bool, int | None] = {}
 
     def _engine(
         self, begin: str, *, synchronous: str, pool: type[QueuePool | StaticPool]
@@ -70,7 +92,7 @@ class Database:
                 "wal_autocheckpoint=0",
                 "foreign_keys=ON",
                 "secure_delete=ON",
-                "temp_store=MEMORY",  # what is sorted must not lie about in other files
+                "temp_store=MEMORY",  # reads need no disk, and nothing is left in another folder
                 f"synchronous={synchronous}",
             ):
                 connection.execute(f"PRAGMA {pragma}")
@@ -99,11 +121,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def effect(self, *, durable: bool = True) -> Iterator[Connection]:
+    def effect(self, *, durable: bool = True, draw: Draw | None = None) -> Iterator[Connection]:
         """Open the one write transaction; it commits at the end of the block or not at all.
 
         Args:
             durable: Flush to the disk before returning. Read events are committed without.
+            draw: What it may use of the disk reserve; by default nothing, and for what is not
+                durable the share of the reads.
 
         Raises:
             BusyError: Other writers held the vault for too long.
@@ -111,27 +135,41 @@ class Database:
             VaultError: The database could not be written.
         """
         self._check_fork()
+        chosen = draw or (Draw.NOTHING if durable else Draw.READS)
         with translated_errors(), self._lock.held():
-            connection = self._writer(durable and self._durable)
-            with connection.begin():
+            flushed = durable and self._durable
+            connection = self._writer(flushed)
+            self._make_room(connection, chosen)
+            with self._undone_where_full(chosen), connection.begin():
+                self._limit_pages(connection, flushed, chosen)
                 yield connection
-            if self._log_bytes() > self._checkpoint_bytes:
-                self._fold_log(connection)
+                if chosen is Draw.NOTHING and self._room.is_overdrawn():
+                    raise self._room.full(chosen, "its log would not fit into the database")
+            self._starved = False
+            self._tidy(connection)
 
     def truncate_log(self) -> bool:
         """Fold the write-ahead log into the database and empty it.
 
         Returns:
-            Whether it truly was emptied; False where a reader still needed it.
+            Whether it truly was emptied; False where a reader still needed it, where there was no
+            room, or where other writers did not let it.
         """
         self._check_fork()
-        with translated_errors(), self._lock.held():
-            return self._fold_log(self._writer(self._durable))
+        try:
+            with translated_errors(), self._lock.held():
+                self._patience_ms = _PATIENCE_MS
+                emptied = self._fold_log(self._writer(self._durable))
+                self._room.refill()
+                return emptied
+        except BusyError:  # what was committed before stays committed: this only tidies up
+            return False
 
     @contextmanager
     def exclusively(self) -> Iterator[Engine]:
         """Hold the writer lock around a migration, which brings its own transactions."""
         with translated_errors(), self._lock.held():
+            self._room.lend(Draw.READS)  # opening alone needs some: SQLite's index of its log
             engine = self._engine("BEGIN IMMEDIATE", synchronous="FULL", pool=StaticPool)
             try:
                 raw = engine.raw_connection()  # the journal's mode cannot change in a transaction
@@ -140,6 +178,7 @@ class Database:
                 yield engine
             finally:
                 engine.dispose()
+            self._room.refill()
 
     def facts(self) -> dict[str, str | int]:
         """Name the SQLite build and the sizes, for `memos doctor`."""
@@ -151,7 +190,7 @@ class Database:
             "sqlite": sqlite3.sqlite_version,
             "journal_mode": journal,
             "database_bytes": pages * page_size,
-            "log_bytes": self._log_bytes(),
+            "log_bytes": self._room.log_bytes(),
         }
 
     def check_integrity(self) -> list[str]:
@@ -203,20 +242,81 @@ class Database:
             self._writers[durable] = (engine, engine.connect())
         return self._writers[durable][1]
 
-    def _log_bytes(self) -> int:
+    def _make_room(self, connection: Connection, draw: Draw) -> None:
+        """Empty the log where room is low, and where it stays low, lend or refuse."""
+        if not (self._starved or self._room.is_low(draw)):
+            return
+        self._fold_log(connection)
+        if self._room.is_low(draw):
+            if draw is Draw.NOTHING:
+                raise self._room.full(draw, "little room is left")
+            self._room.lend(draw)
+        elif self._starved:
+            self._room.lend(draw, starved=True)
+
+    def _limit_pages(self, connection: Connection, flushed: bool, draw: Draw) -> None:
+        """Tell SQLite how far this effect may let the database grow, where it has changed."""
+        limit = self._room.byte_limit(draw)
+        if limit == self._byte_limits.get(flushed):
+            return
+        pages = _ANY_PAGES
+        if limit is not None:  # SQLite makes it at least the number that there are
+            pages = max(1, limit // connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        self._byte_limits[flushed] = limit
+
+    @contextmanager
+    def _undone_where_full(self, draw: Draw) -> Iterator[None]:
+        """Say what is full, and give back what the undone effect has left in the log."""
+        before = self._room.log_bytes()
         try:
-            return self._wal.stat().st_size  # a stat opens nothing
-        except FileNotFoundError:
-            return 0
+            yield
+        except FullError:  # raised before the commit
+            self._room.cut_log(before)
+            raise
+        except DBAPIError as error:
+            if not is_out_of_room(error):
+                raise
+            full = self._room.full(draw, str(error.orig))
+            self._starved = self._room.byte_limit(draw) is None  # else it is known what was full
+            self._room.cut_log(before)
+            raise full from error
+
+    def _tidy(self, connection: Connection) -> None:
+        """Keep the log short and the reserve whole, after a commit that stands in any case."""
+        if self._room.is_log_long(self._checkpoint_bytes):
+            self._fold_log(connection)
+        self._room.refill()
 
     def _fold_log(self, connection: Connection) -> bool:
-        """Checkpoint with TRUNCATE; a busy one does not raise, so its answer is read."""
+        """Empty the log, if need be with the help of the reserve; a failure is told, not raised.
+
+        Whoever asks has committed already, or is about to find out by writing.
+        """
+        try:
+            return self._checkpoint(connection)
+        except sqlite3.Error as error:
+            if not (_is_no_room(error) and self._room.lend_to_empty_the_log()):
+                return False
+        try:
+            return self._checkpoint(connection)
+        except sqlite3.Error:
+            return False
+        finally:  # at once: whoever asked may be refused all the same, and others take what is free
+            self._room.refill()
+
+    def _checkpoint(self, connection: Connection) -> bool:
+        """Checkpoint with TRUNCATE; a busy one does not raise, so its answer is read.
+
+        A reader that stays is waited for once, and not by every effect until it is gone.
+        """
         driver: Any = connection.connection.driver_connection  # a pragma needs no transaction
-        driver.execute("PRAGMA busy_timeout=200")
+        driver.execute(f"PRAGMA busy_timeout={self._patience_ms}")
         try:
             busy, _log, _moved = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             driver.execute(f"PRAGMA busy_timeout={int(self._busy_timeout_s * 1000)}")
+        self._patience_ms = 0 if busy else _PATIENCE_MS
         return not busy
 
 
@@ -258,14 +358,28 @@ def translated_errors() -> Iterator[None]:
         raise _translate(DatabaseError(None, None, error)) from error
 
 
+def is_out_of_room(error: DBAPIError) -> bool:
+    """Tell whether the disk, a limit or a quota was full."""
+    return isinstance(error.orig, sqlite3.Error) and _is_no_room(error.orig)
+
+
+def _is_no_room(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorname", "") in _NO_ROOM
+
+
 def _translate(error: DBAPIError) -> VaultError:
     cause = str(error.orig)
     if "locked" in cause or "busy" in cause:
         return BusyError("the database is locked by another program: close it, or try again")
-    if "full" in cause or "disk I/O" in cause:
+    if is_out_of_room(error):
         return FullError(
             f"the vault could not be written ({cause}): free some disk space and try again; "
             "nothing of this operation was kept"
+        )
+    if "disk I/O" in cause:
+        return VaultError(
+            f"the disk failed ({cause}): look into the system's log, run `memos doctor`; nothing "
+            "of this operation was kept"
         )
     if any(sign in cause for sign in _SIGNS_OF_DAMAGE):
         return DamagedError(

@@ -4,6 +4,7 @@ vault/
   memos-vault.json    says that this is a vault; written last, so a half-made one is finished
   vault.db            the system of record (with SQLite's own -wal and -shm beside it)
   vault.lock          the writers' queue; never deleted
+  vault.reserve       allocated zeros: what a full disk leaves for reads, forget and revoke
   keys/               the private halves of its signing keys, for its owner only
   readers/            for each process that has it open, which pages that holds in memory
   scratch-*.tmp       a working copy, for as long as a backup is taken
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from memos_core.errors import DamagedError, InvalidInputError, VaultError
+from memos_core.infrastructure.vault.room import file_error
 
 MARKER: Final = "memos-vault.json"
 _OURS: Final = frozenset(
     {MARKER, "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "vault.lock", "keys"}
-    | {"readers"}
+    | {"readers", "vault.reserve"}
 )
 _NETWORK: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "fuse.s3fs", "glusterfs", "lustre", "ncpfs"}
@@ -60,9 +62,19 @@ class VaultDirectory:
         return self.root / "readers"
 
     def mark(self, vault_id: str) -> None:
-        """Write the marker that makes this directory a vault: this one and no other."""
+        """Write the marker that makes this directory a vault: this one and no other.
+
+        Raises:
+            FullError: The disk is full; the next opening finishes the vault.
+            VaultError: The marker cannot be written.
+        """
         said = {"format": "memos-vault", "layout": 1, "vault": vault_id}
-        self.root.joinpath(MARKER).write_text(json.dumps(said) + "\n", encoding="utf-8")
+        path = self.root / MARKER
+        try:
+            path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise file_error(f"the vault's marker {path}", error) from error
 
     def read_marker(self) -> str | None:
         """Return the vault's id by its marker; None in a marker of the first versions.

@@ -16,6 +16,7 @@ from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.layout import VaultDirectory
 from memos_core.infrastructure.vault.presence import Presence
+from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.scratch import sweep
 
 CHAINS: Final = 8
@@ -98,13 +99,14 @@ class Vault:
             remember()
 
     @contextmanager
-    def effect(self, *, durable: bool = True) -> Iterator[Transaction]:
+    def effect(self, *, durable: bool = True, draw: Draw | None = None) -> Iterator[Transaction]:
         """Open a write transaction: all of the block, or nothing.
 
         Args:
             durable: Flush before returning; a read's own event does without.
+            draw: What it may use of the disk reserve; as `Database.effect` has it by default.
         """
-        with self._database.effect(durable=durable) as connection:
+        with self._database.effect(durable=durable, draw=draw) as connection:
             tx = self._begin(connection)
             yield tx
         for remember in tx.on_commit:

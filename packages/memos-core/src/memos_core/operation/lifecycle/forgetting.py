@@ -18,6 +18,7 @@ from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import children, erase, fetch
+from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.infrastructure.vault.withdrawals import withdraw
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
@@ -56,7 +57,7 @@ class Forgetter:
             raise InvalidInputError(
                 "forget needs at least one memory: pass an id, a Key, or a list"
             )
-        with self._gate.effect(actor, VERB) as tx:
+        with self._gate.effect(actor, VERB, draw=Draw.ALL) as tx:
             named = [self._forgettable(tx, actor, ref) for ref in unique(refs)]
             ids = list(dict.fromkeys(named))
             derived = self._descendants(tx, ids)

@@ -500,10 +500,42 @@ with MemOS.open(vault, embedder=HashingEmbedder()) as memos:
         print("done")
     except FullError as error:
         print("full", error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     alice = memos.session("user:alice")
     print(len(alice.search("memory")), flush=True)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 """
+
+
+RESTORING = """
+import resource, sys
+from memos_core import FullError, MemOS
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    MemOS.restore(sys.argv[1], sys.argv[2], without_anchor=sys.argv[4])
+    print("done")
+except FullError as error:
+    print("full", error)
+"""
+
+
+def test_a_restore_that_finds_no_room_leaves_nothing_and_says_so(
+    place: Place, scaled: Callable[[int, int], int], proof: Proof
+) -> None:
+    with place.open(anchored=False) as memos:
+        memos.session("user:alice").add_many([f"memory {n} " * 30 for n in range(400)])
+        size = place.backup(memos).bytes
+    trials = scaled(2, 10)
+    for trial in range(trials):
+        limit = str(size * trial // trials)
+        command = [sys.executable, "-c", RESTORING, str(place.root / "backup")]
+        command += [str(place.root / "restored"), limit, ACCEPTED]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("full"), done.stdout
+        assert not (place.root / "restored").exists()
+        assert leftovers(place) == []
+    with place.restore(anchors=[], without_anchor=ACCEPTED) as memos:
+        assert len(memos.session("user:alice").search("memory")) == 10
+    proof("restores on a full disk", trials, f"{trials} refused, 0 left-overs")
 
 
 def test_a_backup_that_finds_no_room_leaves_nothing_and_says_so(
@@ -526,7 +558,7 @@ def test_a_backup_that_finds_no_room_leaves_nothing_and_says_so(
         assert int(count) == 10, "reads go on"
         if answer.startswith("full"):
             full += 1
-            assert "free some disk space" in answer
+            assert "free some disk space" in answer or "raise the limit" in answer
             assert not (place.root / "backup").exists()
         else:
             (place.root / "backup").unlink()

@@ -22,13 +22,14 @@ from memos_core.errors import (
     MemosError,
     NotFoundError,
 )
+from memos_core.infrastructure.files import refuse_existing
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ROOT, Action
 from memos_core.infrastructure.governance.names import check_principal
 from memos_core.infrastructure.ledger.anchors import Anchor
 from memos_core.infrastructure.ledger.checkpoint import SignedCheckpoint
 from memos_core.infrastructure.ledger.event import Event
-from memos_core.infrastructure.ledger.export import ExportReport, refuse_existing, write_export
+from memos_core.infrastructure.ledger.export import ExportReport, write_export
 from memos_core.infrastructure.ledger.keys import Keyring, SigningKey
 from memos_core.infrastructure.ledger.pruning import Pruner
 from memos_core.infrastructure.ledger.publishing import Publisher, read_anchors

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from memos_core.errors import AnchorError, IntegrityError, InvalidInputError
+from memos_core.infrastructure.files import sync_folder
 from memos_core.infrastructure.ledger.checkpoint import SignedCheckpoint
-from memos_core.infrastructure.ledger.keys import sync_folder
 
 _VAULT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

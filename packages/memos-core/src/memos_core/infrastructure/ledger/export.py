@@ -7,9 +7,9 @@ text, and at the end every checkpoint. All events are covered by the last checkp
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -17,14 +17,13 @@ from pydantic import JsonValue
 from sqlalchemy import select
 
 from memos_core.errors import IntegrityError, InvalidInputError
+from memos_core.infrastructure.files import whole_file
 from memos_core.infrastructure.ledger.checkpoint import Checkpoints, SignedCheckpoint, Statement
-from memos_core.infrastructure.ledger.keys import sync_folder
 from memos_core.infrastructure.ledger.series import check_series
 from memos_core.infrastructure.ledger.verdict import Verdict
 from memos_core.infrastructure.ledger.verify import check_trusted, verdict
 from memos_core.infrastructure.ledger.walk import Step, Walk, starts_of
 from memos_core.infrastructure.vault import schema
-from memos_core.infrastructure.vault.room import file_error
 from memos_core.infrastructure.vault.vault import Transaction
 
 FORMAT: Final = "memos-ledger-export/1"
@@ -47,18 +46,6 @@ class ExportReport:
     public_key: str
 
 
-def refuse_existing(path: Path) -> None:
-    """Refuse to write over a file, or where there is no folder.
-
-    Raises:
-        InvalidInputError: There is something there already, or the folder is not there.
-    """
-    if path.exists() or path.is_symlink():
-        raise InvalidInputError(f"{path} is there already: name a new file")
-    if not path.parent.is_dir():
-        raise InvalidInputError(f"there is no folder {path.parent}: make it first")
-
-
 def write_export(tx: Transaction, checkpoints: Checkpoints, path: Path) -> ExportReport:
     """Write the ledger up to its newest checkpoint into a new file, whole or not at all.
 
@@ -67,38 +54,12 @@ def write_export(tx: Transaction, checkpoints: Checkpoints, path: Path) -> Expor
         FullError: There is no room for it.
         VaultError: The file cannot be written.
     """
-    refuse_existing(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with _created(part) as stream:
-            try:
-                report = _write(tx, checkpoints, path, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-                _place(part, path)
-            finally:
-                part.unlink(missing_ok=True)
-        sync_folder(path.parent)
-    except FileExistsError as error:
-        raise InvalidInputError(f"{path} is there already: name a new file") from error
-    except OSError as error:
-        raise file_error(f"the export {path}", error) from error
-    return report
-
-
-def _place(part: Path, path: Path) -> None:
-    try:
-        os.link(part, path)  # unlike a renaming, this overwrites nothing
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        refuse_existing(path)
-        part.rename(path)
-
-
-def _created(part: Path) -> TextIO:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    return os.fdopen(os.open(part, flags, 0o600), "w", encoding="utf-8", newline="\n")
+    with whole_file(path, "the export") as stream:
+        text = TextIOWrapper(stream, encoding="utf-8", newline="\n")
+        report = _write(tx, checkpoints, path, text)
+        text.flush()
+        text.detach()  # whoever opened the file closes it
+        return report
 
 
 def _write(tx: Transaction, checkpoints: Checkpoints, path: Path, stream: TextIO) -> ExportReport:

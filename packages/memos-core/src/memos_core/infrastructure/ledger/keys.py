@@ -32,8 +32,8 @@ from sqlalchemy import Row, insert, select, update
 
 from memos_core.clock import from_micros, to_micros
 from memos_core.errors import IntegrityError
+from memos_core.infrastructure.files import sync_folder, unwritable
 from memos_core.infrastructure.vault import schema
-from memos_core.infrastructure.vault.room import file_error
 from memos_core.infrastructure.vault.vault import Transaction, Vault
 
 MARK: Final = "memos-mark/1"
@@ -328,7 +328,7 @@ class Keyring:
             sync_folder(self._folder)
             sync_folder(self._folder.parent)
         except OSError as error:
-            raise file_error(f"the signing key {path}", error) from error
+            raise unwritable(f"the signing key {path}", error) from error
 
     def _path(self, key: SigningKey) -> Path:
         if not _ID.fullmatch(key.id):  # it comes from the database, and names a file
@@ -368,15 +368,6 @@ def is_signed_by(key: SigningKey, data: bytes, signature: str, *, context: str) 
     if public is None or parts is None or parts[0] != key.id:
         return False
     return _holds(public, data, parts[1], context)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder, so that a new name in it survives a crash."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _holds(public: Ed25519PublicKey, data: bytes, signature: bytes, context: str) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from memos_core.errors import DamagedError, InvalidInputError, VaultError
-from memos_core.infrastructure.vault.room import file_error
+from memos_core.infrastructure.files import unwritable
 
 MARKER: Final = "memos-vault.json"
 _OURS: Final = frozenset(
@@ -74,7 +74,7 @@ class VaultDirectory:
             path.write_text(json.dumps(said) + "\n", encoding="utf-8")
         except OSError as error:
             path.unlink(missing_ok=True)
-            raise file_error(f"the vault's marker {path}", error) from error
+            raise unwritable(f"the vault's marker {path}", error) from error
 
     def read_marker(self) -> str | None:
         """Return the vault's id by its marker; None in a marker of the first versions.

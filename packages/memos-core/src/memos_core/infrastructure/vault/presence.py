@@ -8,7 +8,6 @@ to a process that ended, and its memory with it.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from memos_core.clock import Entropy
-from memos_core.errors import FullError, VaultError
+from memos_core.infrastructure.files import unwritable
 
 _BLOCK: Final = 4096
 
@@ -47,7 +46,8 @@ class Presence:
             while not self._made():
                 pass
         except OSError as error:
-            raise self._refused(error) from error
+            what = f"{self._folder}, where processes say which pages they hold,"
+            raise unwritable(what, error) from error
         self._write()
 
     def _made(self) -> bool:
@@ -60,13 +60,6 @@ class Presence:
             return True
         os.close(self._descriptor)
         return False
-
-    def _refused(self, error: OSError) -> VaultError:
-        kind = FullError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else VaultError
-        return kind(
-            f"{self._folder} cannot be written ({error.strerror}): a process that keeps memories "
-            "in its pages says so there"
-        )
 
     def holds(self, page: str, seq: int) -> None:
         """Say that a page is in memory, clean up to a journal entry; 0 before it was read.
@@ -123,14 +116,18 @@ class Presence:
         return self._lock
 
     def _write(self) -> None:
-        """Write in whole blocks, over what is there: that works on a full disk too."""
+        """Write in whole blocks, over what is there: that works on a full disk too.
+
+        Where there is no room at all the file is emptied, which says that nothing is known.
+        """
         text = json.dumps({"pid": self._pid, "pages": self._pages})
         blocks = max(-(-len(text) // _BLOCK), self._blocks)
         try:
             os.pwrite(self._descriptor, text.ljust(blocks * _BLOCK).encode("ascii"), 0)
             self._blocks = blocks
-        except OSError as error:
-            raise self._refused(error) from error
+        except OSError:
+            os.ftruncate(self._descriptor, 0)
+            self._blocks = 1
 
 
 def _read(path: Path) -> tuple[int | None, dict[str, int]] | None:

@@ -7,14 +7,13 @@ database before it can be emptied.
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from memos_core.errors import FullError, VaultError
+from memos_core.errors import FullError
 from memos_core.infrastructure.vault.reserve import Draw, Reserve
 
 HEADROOM: Final = 1 << 20
@@ -174,20 +173,6 @@ class Room:
 
     def _held_back(self, limit: int) -> int:
         return min(self._reserve.size, limit // 4)
-
-
-def file_error(what: str, error: OSError) -> VaultError:
-    """Make the error that says why a file could not be written.
-
-    Args:
-        what: The file, for people.
-        error: What the system said.
-    """
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return FullError(
-            f"{what} cannot be written ({error.strerror}): free some disk space and try again"
-        )
-    return VaultError(f"{what} cannot be written: {error.strerror}")
 
 
 def _file_limit() -> int:

@@ -174,8 +174,14 @@ class MemOS:
         vault = Vault.open(
             directory, database, clock=clock or SystemClock(), entropy=entropy or SystemEntropy()
         )
-        memos = cls(vault, embedder=embedder, settings=chosen, detector=detector, anchors=anchors)
-        memos._found(owner, embedder)
+        try:
+            memos = cls(
+                vault, embedder=embedder, settings=chosen, detector=detector, anchors=anchors
+            )
+            memos._found(owner, embedder)
+        except BaseException:
+            vault.close()
+            raise
         return memos
 
     @classmethod
@@ -313,6 +319,7 @@ class MemOS:
         Returns:
             What was done, and what is still pending, and why.
         """
+        self._engine.gate.refuse_in_pipeline("maintenance")
         return self._engine.eraser.finish()
 
     def close(self) -> None:

@@ -12,8 +12,9 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,19 @@ from memos_core.clock import Entropy
 from memos_core.infrastructure.files import unwritable
 
 _BLOCK: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What a process says of itself.
+
+    Args:
+        pid: Its number; None where it has not said anything yet, so that nothing is known.
+        pages: By kind of page and realm, the journal entry up to which it is clean.
+    """
+
+    pid: int | None
+    pages: Mapping[str, int]
 
 
 class Presence:
@@ -79,26 +93,10 @@ class Presence:
             if self._pages.pop(page, None) is not None:
                 self._write()
 
-    def holders(self, realms: Mapping[str, int]) -> tuple[str, ...]:
-        """Name the processes that hold pages which are not clean yet.
-
-        Args:
-            realms: By realm, the journal entry up to which a page must be clean.
-        """
-        found: list[str] = []
-        for path in sorted(self._folder.glob("*.json")):
-            said = _read(path)
-            if said is None:  # it ended
-                continue
-            pid, pages = said
-            dirty = any(seq < realms.get(page.rpartition(":")[2], 0) for page, seq in pages.items())
-            if pid is None or dirty:
-                who = "a process that is starting" if pid is None else f"process {pid}"
-                found.append(
-                    f"{who} holds pages with it in memory, and lets go at its next search there, "
-                    "or when it closes the vault"
-                )
-        return tuple(found)
+    def present(self) -> list[Present]:
+        """Read what every process that has the vault open says, this one too."""
+        found = (_read(path) for path in sorted(self._folder.glob("*.json")))
+        return [each for each in found if each is not None]
 
     def leave(self) -> None:
         """Take this process's file away."""
@@ -130,14 +128,35 @@ class Presence:
             self._blocks = 1
 
 
-def _read(path: Path) -> tuple[int | None, dict[str, int]] | None:
+def holders(present: Sequence[Present], realms: Mapping[str, int]) -> tuple[str, ...]:
+    """Name the processes that hold pages which are not clean yet.
+
+    Args:
+        present: What the processes say.
+        realms: By realm, the journal entry up to which a page must be clean.
+    """
+    found: list[str] = []
+    for each in present:
+        dirty = any(
+            seq < realms.get(page.rpartition(":")[2], 0) for page, seq in each.pages.items()
+        )
+        if each.pid is None or dirty:
+            who = "a process that just started" if each.pid is None else f"process {each.pid}"
+            found.append(
+                f"{who} holds pages with it in memory, and lets go at its next search there, or "
+                "when it closes the vault"
+            )
+    return tuple(found)
+
+
+def _read(path: Path) -> Present | None:
     """Read what a process says; None where it ended, a nameless one where it is writing."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError:
-        return (None, {})
+        return Present(None, {})
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -150,9 +169,10 @@ def _read(path: Path) -> tuple[int | None, dict[str, int]] | None:
         os.close(descriptor)
 
 
-def _parsed(data: bytes) -> tuple[int | None, dict[str, int]]:
+def _parsed(data: bytes) -> Present:
     try:
         said = json.loads(data)
-        return int(said["pid"]), {str(name): int(seq) for name, seq in said["pages"].items()}
+        pages = {str(name): int(seq) for name, seq in said["pages"].items()}
+        return Present(int(said["pid"]), pages)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return (None, {})
+        return Present(None, {})

@@ -22,6 +22,7 @@ from memos_core.infrastructure.governance.decision import ROOT
 from memos_core.infrastructure.index.follower import Follower
 from memos_core.infrastructure.ledger import Event
 from memos_core.infrastructure.vault import journal, schema
+from memos_core.infrastructure.vault.presence import holders
 from memos_core.infrastructure.vault.scratch import sweep
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Refusal
@@ -109,8 +110,8 @@ class Eraser:
             common.append(f"the attempt failed: {error}")
         if sweep(self._gate.vault.directory.root):
             common.append(_BACKUP)
-        presence = self._gate.vault.presence
-        return {row.id: (*common, *presence.holders(json.loads(row.realms))) for row in rows}
+        present = self._gate.vault.presence.present()
+        return {row.id: (*common, *holders(present, json.loads(row.realms))) for row in rows}
 
     def _clean_own(self, realms: set[str]) -> None:
         with self._gate.vault.read() as tx:

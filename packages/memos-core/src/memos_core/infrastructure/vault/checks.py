@@ -107,6 +107,7 @@ _SEALED: Final = (
     _Sealed(schema.holds, "hold {id}: damaged"),
     _Sealed(schema.withdrawals, "withdrawal {number}: damaged"),
     _Sealed(schema.snapshots, "snapshot {id}: damaged"),
+    _Sealed(schema.erasures, "erasure {id}: damaged"),
 )
 
 

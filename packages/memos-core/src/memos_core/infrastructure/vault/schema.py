@@ -246,6 +246,7 @@ erasures = Table(
     Column("derived", Text, nullable=False),  # those that went with them and could be read
     Column("realms", Text, nullable=False),  # by realm, the journal entry that removed them
     Column("erased", BigInteger),  # since when their bytes are gone
+    Column("seal", String(64), nullable=False),
 )
 
 withdrawals = Table(

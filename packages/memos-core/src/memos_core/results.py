@@ -148,6 +148,9 @@ class RestoreReport:
         forgotten: How many memories were removed again.
         checkpoints: How many later checkpoints the anchors kept.
         ledger: What verifying the ledger says.
+        notes: What nobody could tell, where that was accepted.
+        trusted_key: The public key to verify the ledger with from now on, where none of the keys
+            that the anchors know could endorse it.
     """
 
     path: str
@@ -156,6 +159,8 @@ class RestoreReport:
     forgotten: int
     checkpoints: int
     ledger: str
+    notes: tuple[str, ...] = ()
+    trusted_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,17 +224,29 @@ class MemOS:
         tell = progress or (lambda _done, _total: None)
         with unpacked(Path(backup), target, check_key(key), tell) as staging:
             with cls.open(staging, clock=clock) as memos:
-                problems = memos._vault.database.check_integrity()
-                if problems:
-                    raise IntegrityError(f"the backup's database is damaged: {problems[0]}")
-                report = memos._engine.restorer.restore(anchors, without_anchor)
-                left = memos.maintain().pending
-                status = memos.verify_ledger(anchors=anchors).status
-            if left:
-                raise BusyError("another process opened the vault while it was being restored")
+                report = memos._restored(anchors, without_anchor)
             for name in ("readers", "vault.lock"):  # of this process, and this place
                 _remove(staging / name)
-        return replace(report, path=str(target), ledger=status)
+        if not report.notes:  # the vault is in its place: now the anchors may know
+            cls.open(target, clock=clock, anchors=anchors).close()
+        return replace(report, path=str(target))
+
+    def _restored(self, anchors: Sequence[Anchor], without_anchor: str) -> RestoreReport:
+        """Carry out again what was withdrawn after the backup, and check what came of it."""
+        problems = self._vault.database.check_integrity()
+        if problems:
+            raise IntegrityError(f"the backup's database is damaged: {problems[0]}")
+        report = self._engine.restorer.restore(anchors, without_anchor)
+        if self.maintain().pending:
+            raise BusyError("another process opened the vault while it was being restored")
+        with self._vault.read() as tx:
+            key = self._keyring.current(tx).public
+        asked = anchors if not report.notes else ()
+        verdict = self.verify_ledger(anchors=asked, trusted_key=key)
+        if verdict.status == "broken":
+            raise IntegrityError(f"the backup's ledger does not hold: {verdict.problems[0]}")
+        alone = self.verify_ledger(anchors=asked).status == "broken"
+        return replace(report, ledger=verdict.status, trusted_key=key if alone else None)
 
     def session(
         self, principal: str, *, space: str | None = None, purpose: str = "assist"
@@ -403,13 +415,16 @@ def _wire(
     updater = Updater(gate, preparer, labeller, quotas, retention, settings)
     indexer = PlaintextIndexer(analyzer)
     pages = PageCache[Followable[Entry, PageView]](settings.page_budget_bytes)
-    follower = Follower("plaintext", indexer.describe, RealmPage, pages, vault.presence)
+    follower = Follower(
+        "plaintext", indexer.describe, RealmPage, pages, vault.presence, wiped=analyzer.clear
+    )
     fingerprints = _fingerprints(indexer, settings, vault)
     auditor = Auditor(gate, keyring, publisher)
     eraser = Eraser(gate, [follower, fingerprints], auditor.announce)
     forgetter = Forgetter(gate, retention, quotas, eraser)
     sources = Sources(vault, registry)
-    restorer = Restorer(gate, forgetter, grants, sources, labeller, keyring, publisher)
+    keeping, signing = (updater, retention), (keyring, publisher.checkpoints)
+    restorer = Restorer(gate, forgetter, grants, sources, labeller, keeping, signing)
     versions = Versions(gate, quotas)
     reverter = Reverter(updater, preparer, versions)
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)

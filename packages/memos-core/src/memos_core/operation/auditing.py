@@ -38,6 +38,7 @@ from memos_core.infrastructure.ledger.verdict import Verdict
 from memos_core.infrastructure.ledger.verify import Verifier
 from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.infrastructure.vault.withdrawals import withdrawn_since
 from memos_core.operation.gate import Gate, Ref, Refusal
 from memos_core.operation.sight import Sight
 from memos_core.results import LogEntry, Page, PruneReport
@@ -199,9 +200,16 @@ class Auditor:
         if not self._publisher.anchors:
             return ()
         try:
-            self.seal()
-        except (MemosError, OSError) as error:
-            return (f"the anchors, which must know for a backup that is restored: {error}",)
+            with self._gate.vault.read() as tx:
+                newest = self._checkpoints.newest(tx)
+                told = 0 if newest is None else newest.statement.withdrawn_to
+                untold = bool(withdrawn_since(tx, told))
+            if untold:
+                self.seal()
+            else:
+                self._publisher.publish()
+        except (MemosError, OSError):
+            return ("the anchors: until they are told, a restored backup would bring it back",)
         return ()
 
     def _published(self, take: Callable[[], SignedCheckpoint]) -> SignedCheckpoint:

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import JsonValue
 from sqlalchemy import update
 
+from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.backup.archive import DATABASE, Progress, pack
 from memos_core.infrastructure.backup.envelope import Key, Sealer
 from memos_core.infrastructure.files import refuse_existing, unwritable, whole_file
@@ -41,6 +42,11 @@ class Backups:
         with self._gate.snapshot(actor, _VERB) as tx:
             self._gate.require(tx, actor, Action.GOVERN, ROOT)
         refuse_existing(path)
+        if path.resolve().is_relative_to(self._gate.vault.directory.root.resolve()):
+            raise InvalidInputError(
+                f"{path} lies within the vault: what is forgotten there would stay in the backup; "
+                "name a file elsewhere"
+            )
         vault, token = self._gate.vault, self._gate.vault.entropy.token(10).hex()
         taken = self._recorded(actor, encrypted=key is not None)
         self._publisher.publish()  # a restore without the anchors' word is refused

@@ -85,7 +85,7 @@ class Policing:
 
     def set_quota(self, actor: Actor, subject: str, limits: Mapping[str, int | None]) -> Quota:
         """Limit what a principal or a space may use."""
-        with self._gate.effect(actor, "memos.quota") as tx:
+        with self._gate.effect(actor, "memos.quota", draw=Draw.ALL) as tx:
             self._gate.require(tx, actor, Action.GOVERN, ROOT)
             quota = self._quotas.put(tx, subject, limits)
             self._gate.vault.move_epoch(tx)

@@ -8,7 +8,6 @@ lies under another name, and nobody can open a session on it.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -18,23 +17,29 @@ from sqlalchemy import func, select, update
 
 from memos_core.clock import to_micros
 from memos_core.cube import Sensitivity, Trust
-from memos_core.errors import AnchorError, IntegrityError, InvalidInputError
+from memos_core.errors import IntegrityError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.grants import Grants
 from memos_core.infrastructure.governance.sources import Sources
 from memos_core.infrastructure.ledger.anchors import Anchor
-from memos_core.infrastructure.ledger.checkpoint import SignedCheckpoint, Statement
+from memos_core.infrastructure.ledger.checkpoint import Checkpoints, SignedCheckpoint, Statement
 from memos_core.infrastructure.ledger.keys import Keyring
-from memos_core.infrastructure.ledger.publishing import Publisher, read_anchors
+from memos_core.infrastructure.ledger.publishing import read_anchors
 from memos_core.infrastructure.ledger.series import check_series
 from memos_core.infrastructure.vault import journal, schema
-from memos_core.infrastructure.vault.records import Damage, fetch, govern
+from memos_core.infrastructure.vault.records import Damage, Record, fetch, govern
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.infrastructure.vault.withdrawals import Withdrawal, adopt_withdrawal
+from memos_core.infrastructure.vault.withdrawals import (
+    Withdrawal,
+    adopt_withdrawal,
+    withdrawn_since,
+)
 from memos_core.operation.auditing import VAULT_ITSELF
 from memos_core.operation.gate import Gate
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.labelling import Labeller
+from memos_core.operation.lifecycle.updating import Updater, header_of, narrows
+from memos_core.operation.retention import Retention
 from memos_core.results import RestoreReport
 
 ACCEPTED: Final = "what was forgotten or revoked since may come back"
@@ -50,9 +55,9 @@ class Restorer:
         forgetter: Forgets again.
         grants: Revokes again.
         sources: Puts into quarantine again.
-        labeller: Narrows again.
-        keyring: The signing keys.
-        publisher: The vault's checkpoints.
+        labeller: Ends again.
+        keeping: Narrows again, and holds again.
+        signing: The signing keys, and the vault's checkpoints.
     """
 
     def __init__(
@@ -62,31 +67,29 @@ class Restorer:
         grants: Grants,
         sources: Sources,
         labeller: Labeller,
-        keyring: Keyring,
-        publisher: Publisher,
+        keeping: tuple[Updater, Retention],
+        signing: tuple[Keyring, Checkpoints],
     ) -> None:
         self._gate = gate
         self._forgetter = forgetter
         self._grants = grants
         self._sources = sources
         self._labeller = labeller
-        self._keyring = keyring
-        self._checkpoints = publisher.checkpoints
+        self._updater, self._retention = keeping
+        self._keyring, self._checkpoints = signing
 
     def restore(self, anchors: Sequence[Anchor], accepted: str) -> RestoreReport:
-        """Carry out again what the anchors tell of, and tell them that a backup was restored."""
-        backup, later, vouched = self.later(anchors, accepted)
+        """Carry out again what the anchors tell of."""
+        strange = self._gate.vault.database.strange_parts()
+        if strange:
+            raise IntegrityError(f"the backup's database holds {strange[0]}, which no vault does")
+        backup, later, notes = self.later(anchors, accepted)
         withdrawals, forgotten = self.replay(backup, later)
-        if vouched:
-            try:
-                Publisher(self._gate.vault, self._checkpoints, anchors).publish()
-            except (AnchorError, OSError) as error:
-                warnings.warn(f"the restoration is told with the next one: {error}", stacklevel=3)
-        return RestoreReport("", backup, withdrawals, forgotten, len(later), "")
+        return RestoreReport("", backup, withdrawals, forgotten, len(later), "", notes)
 
     def later(
         self, anchors: Sequence[Anchor], accepted: str
-    ) -> tuple[int, Sequence[SignedCheckpoint], bool]:
+    ) -> tuple[int, Sequence[SignedCheckpoint], tuple[str, ...]]:
         """Find what the anchors know that the backup does not.
 
         Args:
@@ -94,31 +97,36 @@ class Restorer:
             accepted: `ACCEPTED`, to do without them.
 
         Returns:
-            The backup's checkpoint, the later ones, and whether an anchor vouches for them.
+            The backup's checkpoint, the later ones, and what was accepted not to be known.
 
         Raises:
-            InvalidInputError: No anchor knows the backup, and nobody said that this is accepted.
+            InvalidInputError: No anchor knows the backup, or one of them could not be asked, and
+                nobody said that this is accepted.
             IntegrityError: What the anchors keep does not hold together, or contradicts the backup.
         """
         with self._gate.vault.read() as tx:
             ours = self._checkpoints.after(tx, 0)
-            root = self._keyring.history(tx)[0].public
             vault_id = tx.vault_id
         if not ours:
             raise IntegrityError("the backup holds no checkpoint: it is no backup of this MemOS")
         kept = read_anchors(anchors, vault_id)
         if kept.problems:
             raise IntegrityError(f"the anchors cannot be trusted: {kept.problems[0]}")
+        unknown = kept.notes
         if ours[-1].number not in kept.checkpoints:
-            if accepted == ACCEPTED:
-                return ours[-1].number, (), False
-            why = "; ".join(kept.notes) or "no anchor was given"
+            unknown = kept.notes or ("no anchor was given",)
+        if unknown and accepted != ACCEPTED:
+            why = "; ".join(unknown)
             raise InvalidInputError(
                 f"nobody can say what was forgotten or revoked after this backup ({why}): give the "
                 f"anchor that the vault had, or say in words: {ACCEPTED!r}"
             )
+        if ours[-1].number not in kept.checkpoints:
+            return ours[-1].number, (), tuple(unknown)
         series = [signed for _number, signed in sorted(kept.checkpoints.items())]
-        checked = check_series(series, vault_id, root)
+        # Trust begins at the backup's own checkpoint: what came before it, it names by digest.
+        signer = ours[-1].statement.signer
+        checked = check_series(series, vault_id, None if signer is None else signer.public)
         problems = [*checked.problems, *checked.unendorsed.values()]
         problems += [
             f"checkpoint {mine.number} is another one there"
@@ -127,7 +135,7 @@ class Restorer:
         ]
         if problems:
             raise IntegrityError(f"the anchors do not fit the backup: {problems[0]}")
-        return ours[-1].number, series[len(ours) :], True
+        return ours[-1].number, series[len(ours) :], tuple(unknown)
 
     def replay(self, backup: int, later: Sequence[SignedCheckpoint]) -> tuple[int, int]:
         """Carry everything out again.
@@ -148,8 +156,8 @@ class Restorer:
             table = schema.cubes
             count = select(func.count()).select_from(table)
             before = tx.connection.scalar(count) or 0
-            verbs = self._verbs(tx, actor, {each.body.get("quarantine") for each in new})
-            for each in new:
+            verbs = self._verbs(tx, actor)
+            for each in _last_words(new):
                 carry_out = verbs.get(each.kind)
                 if carry_out is None:
                     raise IntegrityError(
@@ -173,13 +181,19 @@ class Restorer:
         return replace(tx, epoch=epoch, now=now)
 
     def _adopt(self, tx: Transaction, later: Sequence[SignedCheckpoint]) -> list[Withdrawal]:
-        """Take over checkpoints, keys and withdrawals; return those that the backup lacks."""
-        table = schema.withdrawals
-        last = tx.connection.scalar(select(func.max(table.c.number))) or 0
+        """Take over checkpoints, keys and withdrawals; return those after the backup's checkpoint.
+
+        Some of them the backup may hold already: it was taken a moment after its checkpoint.
+        """
+        held = withdrawn_since(tx, 0)
+        if [each.number for each in held] != list(range(1, len(held) + 1)):
+            raise IntegrityError("the backup's withdrawals are not numbered without a gap")
         new = [each for signed in later for each in signed.statement.withdrawn]
-        new = [each for each in new if each.number > last]
         for each in new:
-            adopt_withdrawal(tx, each)
+            if each.number > len(held):
+                adopt_withdrawal(tx, each)
+            elif held[each.number - 1] != each:
+                raise IntegrityError("the backup's withdrawals are not those that anchors know")
         for signed in later:
             self._checkpoints.adopt(tx, signed)
         if later:
@@ -187,14 +201,9 @@ class Restorer:
         return new
 
     def _verbs(
-        self, tx: Transaction, actor: Actor, released: set[JsonValue]
+        self, tx: Transaction, actor: Actor
     ) -> dict[str, Callable[[Mapping[str, Any]], object]]:
         """Say how each kind of withdrawal is carried out; what is unknown by now is gone anyway."""
-
-        def quarantine(body: Mapping[str, Any]) -> None:
-            if body["row"]["id"] not in released:
-                self._sources.impose(tx, body["row"])
-
         return {
             "forget": lambda body: self._forgetter.restored(tx, actor, body["cubes"]),
             "revoke": lambda body: [self._grants.take(tx, each) for each in body["grants"]],
@@ -205,28 +214,57 @@ class Restorer:
             "trust": lambda body: self._sources.lower_trust(
                 tx, body["source"], Trust(body["level"])
             ),
-            "quarantine": quarantine,
+            "quarantine": lambda body: self._sources.impose(tx, body["row"]),
             "release": lambda body: self._sources.lifted(tx, body["quarantine"]),
-            "narrow": lambda body: self._narrow(tx, body["cube"]),
+            "hold": lambda body: self._retention.impose(tx, body["row"]),
+            "lift": lambda body: self._retention.lifted(tx, body["hold"]),
+            "narrow": lambda body: self._narrow(tx, actor, body),
             "end": lambda body: self._end(tx, body["cube"], body["expires"]),
         }
 
-    def _narrow(self, tx: Transaction, cube_id: str) -> None:
-        """Hide what fewer may read than the backup says, until somebody labels it anew."""
-        found = fetch(tx, [cube_id]).get(cube_id)
-        if found is None or (isinstance(found, Damage) and found.table == "cubes"):
-            return
-        own = self._labeller.own(tx, found.cube)
-        self._labeller.relabel(
-            tx, found.cube, replace(own, sensitivity=int(Sensitivity.RESTRICTED), top=0)
-        )
+    def _narrow(self, tx: Transaction, actor: Actor, told: Mapping[str, Any]) -> None:
+        """Ask of a memory's readers at least what it asked of them when it was last told.
 
-    def _end(self, tx: Transaction, cube_id: str, expires: int) -> None:
+        It is a version, so that whoever changes the memory later keeps it so. Its vector stays: it
+        was made of what a reader of a lower clearance sees.
+        """
+        found = fetch(tx, [told["cube"]]).get(told["cube"])
+        if not isinstance(found, Record):
+            return  # it is not there, or damaged and withheld anyway
+        before = header_of(found)
+        names = self._gate.registry.principal_names(tx, told["access"])
+        access = _both(before.access, [names[each] for each in told["access"] if each in names])
+        if told["access"] and not access:
+            access = (self._gate.registry.principal_name(tx, found.cube.owner_id),)
+        purposes = _both(before.purposes, told["purposes"]) or tuple(told["purposes"])
+        level = max(Sensitivity(told["sensitivity"]), before.sensitivity or Sensitivity.PUBLIC)
+        narrow = {"sensitivity": level, "access": access, "purposes": purposes}
+        header = before.model_copy(update=narrow)
+        if narrows(before, header):
+            self._updater.rewrite(tx, actor, found, header, "narrowed after the backup")
+
+    def _end(self, tx: Transaction, cube_id: str, expires: int | None) -> None:
+        """Let a memory end when it was last told to, unless it ends before."""
         found = fetch(tx, [cube_id]).get(cube_id)
-        if found is None or (isinstance(found, Damage) and found.table == "cubes"):
+        if expires is None or found is None:
+            return
+        if isinstance(found, Damage) and found.table == "cubes":
             return
         row = found.cube
         if row.expires is None or row.expires > expires:
             govern(tx, replace(row, expires=expires))
             journal.append(tx, row.realm_id, [row.id], "relabel")
-        self._labeller.shorten(tx, cube_id, expires)
+            self._labeller.shorten(tx, cube_id, expires)
+
+
+def _last_words(told: Sequence[Withdrawal]) -> list[Withdrawal]:
+    """Leave out what was told anew later: of each memory's end only the last word counts."""
+    last = {each.body["cube"]: each.number for each in told if each.kind == "end"}
+    return [each for each in told if each.kind != "end" or last[each.body["cube"]] == each.number]
+
+
+def _both(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    """Return what two lists allow, of which an empty one allows everything."""
+    if not old or not new:
+        return tuple(new or old)
+    return tuple(sorted(set(old) & set(new)))

@@ -21,6 +21,7 @@ from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.records import fetch
 from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.infrastructure.vault.withdrawals import withdraw
 from memos_core.operation.gate import EVERYWHERE, Gate, Refusal, is_cube_id
 
 
@@ -73,6 +74,8 @@ class Retention:
                 "lifted": None,
             }
             tx.connection.execute(insert(schema.holds), row | {"seal": _seal(row)})
+            where = None if single else self._gate.space_id(tx, row["space"]) or ""
+            withdraw(tx, "hold", {"row": row | {"reason": "", "space": where}})
             data: dict[str, JsonValue] = {
                 "cube": row["cube_id"],
                 "space": self._gate.space_id(tx, row["space"]),
@@ -101,7 +104,31 @@ class Retention:
                 .where(table.c.id == hold_id)
                 .values(lifted=tx.now, seal=_seal(changed))
             )
+            withdraw(tx, "lift", {"hold": hold_id})
             self._gate.note(tx, actor, "memos.lift", subject=hold_id)
+
+    def impose(self, tx: Transaction, row: Mapping[str, Any]) -> None:
+        """Write a hold as it was told, if it is not there and what it is on is."""
+        table = schema.holds
+        known = select(table.c.id).where(table.c.id == row["id"])
+        if tx.connection.scalar(known) is not None:
+            return
+        names = [column.name for column in table.columns if column.name != "seal"]
+        values = {name: row[name] for name in names}
+        if row["space"] is not None:
+            values["space"] = self._gate.registry.known_path(tx, row["space"])
+        if values["space"] is not None or values["cube_id"] is not None:
+            tx.connection.execute(insert(table), values | {"seal": _seal(values)})
+
+    def lifted(self, tx: Transaction, hold_id: str) -> None:
+        """End a hold that was lifted elsewhere, if it stands here."""
+        table = schema.holds
+        query = select(table).where(table.c.id == hold_id, table.c.lifted.is_(None))
+        row = tx.connection.execute(query).mappings().one_or_none()
+        if row is not None:
+            changed = dict(row) | {"lifted": tx.now}
+            chosen = update(table).where(table.c.id == hold_id)
+            tx.connection.execute(chosen.values(lifted=tx.now, seal=_seal(changed)))
 
     def check(self, tx: Transaction, named: Sequence[str], derived: Sequence[str]) -> None:
         """Refuse to forget what is held, or what something held was derived from.

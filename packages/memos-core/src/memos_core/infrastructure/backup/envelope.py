@@ -96,7 +96,10 @@ class Opener:
         encryption = self.header.get("encryption")
         if encryption is None:
             if key is not None:
-                raise InvalidInputError("the backup is not encrypted: restore it without a key")
+                raise InvalidInputError(
+                    "a key was given, and the backup is not encrypted: if it was taken with a key, "
+                    "somebody has replaced it"
+                )
             self._chunks = _Chunks(line, None)
             return
         if key is None:

@@ -204,6 +204,14 @@ class Registry:
             return path
         return self._paths[space_id]
 
+    def known_path(self, tx: Transaction, space_id: str) -> str | None:
+        """Return the path of a space, the root's for no id; None where the vault has no such."""
+        if not space_id:
+            return ""
+        table = schema.spaces
+        found: str | None = tx.connection.scalar(select(table.c.path).filter_by(id=space_id))
+        return found
+
     def ensure_space(self, tx: Transaction, path: str) -> SpaceRef:
         """Return the ids of a space, making its row and its realm's if need be."""
         found = self.find_space(tx, path)

@@ -103,12 +103,16 @@ class Sources:
         }
         self._put(tx, row)
         # The reason stays here: what goes to the anchors names ids, and holds no words.
-        withdraw(tx, "quarantine", {"row": row | {"reason": ""}})
+        space_id = self._registry.ensure_space(tx, space).id if space else ""
+        withdraw(tx, "quarantine", {"row": row | {"reason": "", "space": space_id}})
         return Quarantine(row["id"], name, space or "*", reason)
 
     def impose(self, tx: Transaction, row: Mapping[str, Any]) -> None:
-        """Write a quarantine as it was told, if it is not there."""
+        """Write a quarantine as it was told, if it is not there and its space is."""
         table = schema.quarantines
+        row = dict(row) | {"space": self._registry.known_path(tx, row["space"])}
+        if row["space"] is None:
+            return
         names = {column.name for column in table.columns} - {"seal"}
         known = select(table.c.id).where(table.c.id == row["id"])
         if tx.connection.scalar(known) is None:

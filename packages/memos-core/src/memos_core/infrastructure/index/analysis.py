@@ -35,6 +35,10 @@ class Analyzer:
         stemmer: _Stems = Stemmer.Stemmer("english")
         self._stem = lru_cache(maxsize=100_000)(stemmer.stemWord)
 
+    def clear(self) -> None:
+        """Forget which words were met: those of a forgotten memory are among them."""
+        self._stem.cache_clear()
+
     def terms(self, text: str) -> list[str]:
         """Return the terms of a text, in order, repeated ones kept."""
         return [self._stem(word) for word in words(text) if word not in STOP_WORDS]

@@ -55,22 +55,23 @@ class PageCache(Generic[P]):
         with self._lock:
             return self._often.get(realm_id) or self._once.get(realm_id)
 
-    def put(self, page: P) -> list[str]:
+    def put(self, page: P) -> list[P]:
         """Keep a page, dropping others if the budget needs it; the newest always stays.
 
         Returns:
-            The realms whose pages were dropped.
+            The pages that were dropped, one that this replaces among them.
         """
         with self._lock:
-            dropped: list[str] = []
+            old = (self._often.get(page.realm_id), self._once.get(page.realm_id))
+            dropped = [each for each in old if each is not None and each is not page]
             self._often.pop(page.realm_id, None)
             self._once[page.realm_id] = page
             sizes = {each.realm_id: each.nbytes for each in self._pages()}
             while sum(sizes.values()) > self._budget_bytes and len(sizes) > 1:
                 queue = self._once if len(self._once) > 1 or not self._often else self._often
-                realm_id, _page = queue.popitem(last=False)
+                realm_id, oldest = queue.popitem(last=False)
                 sizes.pop(realm_id)
-                dropped.append(realm_id)
+                dropped.append(oldest)
             return dropped
 
     def emptied(self) -> PageCache[P]:

@@ -13,6 +13,7 @@ import binascii
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -190,7 +191,8 @@ class Keyring:
     def adopt(self, tx: Transaction, keys: Sequence[SigningKey]) -> None:
         """Write the keys as a later checkpoint lists them, in a vault restored from a backup.
 
-        Where the newest private key was not in the backup, a new one is made, which none endorses.
+        Where the newest private key was not in the backup, a new one is made. The newest key that
+        is there, and was not revoked, endorses it; if there is none, nobody does.
         """
         table = schema.signing_keys
         for key in keys:
@@ -208,7 +210,19 @@ class Keyring:
         try:
             self._read_private(keys[-1])
         except IntegrityError:
-            self.rotate(tx, revoke=False)
+            chosen = table.c.id == keys[-1].id
+            tx.connection.execute(update(table).where(chosen).values(retired=tx.now))
+            self._make(tx, keys[-1].number + 1, self._endorser(keys))
+            self._vault.move_epoch(tx)
+
+    def _endorser(self, keys: Sequence[SigningKey]) -> SigningKey:
+        """Find the newest key whose private half is here and that was not revoked."""
+        for key in reversed(keys):
+            with suppress(IntegrityError):
+                if key.revoked is None:
+                    self._read_private(key)
+                    return key
+        return keys[-1]
 
     def problems(self, tx: Transaction) -> tuple[list[str], list[str]]:
         """Hold the files against the table, for `memos doctor`.

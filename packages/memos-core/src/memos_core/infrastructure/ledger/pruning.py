@@ -15,6 +15,7 @@ from memos_core.clock import from_micros
 from memos_core.errors import IntegrityError, NotFoundError
 from memos_core.infrastructure.ledger.checkpoint import Checkpoints, SignedCheckpoint
 from memos_core.infrastructure.ledger.publishing import Anchored
+from memos_core.infrastructure.ledger.series import check_series
 from memos_core.infrastructure.ledger.verify import Verifier
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
@@ -46,6 +47,7 @@ class Pruner:
             NotFoundError: There is no such checkpoint.
         """
         taken = self._checkpoints.after(tx, 0)
+        disowned = check_series(taken, tx.vault_id, None).disowned
         if not taken:
             if before_checkpoint is None:
                 return None
@@ -56,13 +58,20 @@ class Pruner:
                 raise NotFoundError(
                     f"there is no checkpoint {before_checkpoint}: the newest is {len(taken)}"
                 )
+            if before_checkpoint in disowned:
+                raise NotFoundError(
+                    f"checkpoint {before_checkpoint} speaks of what was lost when a backup was "
+                    "restored: prune to another one"
+                )
             chosen = taken[before_checkpoint - 1]
             return chosen if chosen.number > pruned else None
         now = from_micros(tx.now)
         old = [
             each
             for each in taken[pruned:]
-            if older_than is not None and now - each.time >= older_than
+            if older_than is not None
+            and now - each.time >= older_than
+            and each.number not in disowned
         ]
         return old[-1] if old else None
 

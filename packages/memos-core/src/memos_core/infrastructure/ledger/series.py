@@ -40,12 +40,13 @@ class Series:
     def disowned(self) -> dict[int, Statement]:
         """The numbers of checkpoints that speak of what a restored backup does not have.
 
-        Each with the checkpoint that says so, the first one after the restoration.
+        Each with the checkpoint that says so, the first one after the restoration. One whose key no
+        trusted key endorses disowns nothing: whoever can write the database could make it.
         """
         return {
             number: said
             for said in self.statements
-            if said.restored_from is not None
+            if said.restored_from is not None and said.number not in self.unendorsed
             for number in range(said.restored_from + 1, said.number)
         }
 
@@ -165,6 +166,8 @@ def _trust(found: Series, vault_id: str, trusted_key: str | None) -> None:
     reached = False
     for said in found.statements:
         _spread(trusted, said.keys, vault_id)
+        if said.restored_from is not None:
+            _spread_from_backup(trusted, said.keys, vault_id)
         key = said.signer
         if key is not None and key.public in trusted:
             reached = True
@@ -183,6 +186,18 @@ def _spread(trusted: set[str], keys: Sequence[SigningKey], vault_id: str) -> Non
     for old, new in pairwise(keys):
         if old.public in trusted and is_endorsed(old, new, vault_id):
             trusted.add(new.public)
+
+
+def _spread_from_backup(trusted: set[str], keys: Sequence[SigningKey], vault_id: str) -> None:
+    """Trust the key of a restored vault where the backup's own key endorses it.
+
+    The private half of the key before it may be lost with what came after the backup; an earlier
+    key can vouch for it instead, as long as it was not revoked.
+    """
+    newest = keys[-1]
+    for old in keys[:-1]:
+        if old.public in trusted and old.revoked is None and is_endorsed(old, newest, vault_id):
+            trusted.add(newest.public)
 
 
 def is_endorsed(old: SigningKey, new: SigningKey, vault_id: str) -> bool:

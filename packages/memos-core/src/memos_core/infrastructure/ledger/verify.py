@@ -63,7 +63,8 @@ class Verifier:
             if series.statements and _epoch(tx) < series.statements[-1].policy_epoch:
                 problems.append("the policy's epoch went back: an older policy was put back")
         notes = [*anchored.notes, *self._notes(tx, series, walk)]
-        vouched = outside[-1].number if outside else len(ours) if trusted_key is not None else 0
+        known = max(anchored.checkpoints, default=0)  # those that were disowned among them
+        vouched = max(known, len(ours) if known or trusted_key is not None else 0)
         problems += [why for number, why in series.unendorsed.items() if number <= vouched]
         return verdict(walk, problems, notes, outside[-1] if outside else None)
 

@@ -24,6 +24,7 @@ from memos_core.errors import BusyError, DamagedError, FullError, VaultError
 from memos_core.infrastructure.vault.lock import WriterLock
 from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.room import Room
+from memos_core.infrastructure.vault.schema import metadata
 
 _NO_ROOM: Final = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}) | {
     "SQLITE_IOERR_DIR_FSYNC",
@@ -198,6 +199,18 @@ class Database:
         with self.read() as connection:
             rows = connection.execute(text("PRAGMA integrity_check")).scalars().all()
         return [str(row) for row in rows if row != "ok"]
+
+    def strange_parts(self) -> list[str]:
+        """Name what no vault's database has: triggers, views, and tables of others."""
+        known = {"alembic_version", *metadata.tables}
+        with self.read() as connection:
+            rows = connection.execute(text("SELECT type, name, tbl_name FROM sqlite_master")).all()
+        return [
+            f"the {row.type} {row.name!r}"
+            for row in rows
+            if row.type in ("trigger", "view")
+            or (row.tbl_name not in known and not row.name.startswith("sqlite_"))
+        ]
 
     def copy_to(self, path: Path, progress: Callable[[int, int], None]) -> None:
         """Copy the database as it stands, while others go on reading and writing.

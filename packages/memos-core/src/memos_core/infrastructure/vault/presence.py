@@ -20,6 +20,7 @@ from typing import Final
 
 from memos_core.clock import Entropy
 from memos_core.infrastructure.files import unwritable
+from memos_core.infrastructure.forking import after_fork
 
 _BLOCK: Final = 4096
 
@@ -50,6 +51,12 @@ class Presence:
         self._entropy = entropy
         self._lock = threading.Lock()
         self._enter()
+        after_fork(self, Presence._leave_to_the_parent)
+
+    def _leave_to_the_parent(self) -> None:
+        """Close a child's copy: it would keep the parent alive for the others."""
+        os.close(self._descriptor)
+        self._pid = -1
 
     def _enter(self) -> None:
         self._pid = os.getpid()
@@ -75,15 +82,20 @@ class Presence:
         os.close(self._descriptor)
         return False
 
-    def holds(self, page: str, seq: int) -> None:
-        """Say that a page is in memory, clean up to a journal entry; 0 before it was read.
+    def holds(self, page: str) -> None:
+        """Say that a page is about to be read, so that nobody knows yet how clean it is.
 
         Args:
-            page: The kind of page and its realm.
-            seq: The realm's journal entry.
+            page: Its name, which ends in a colon and its realm.
         """
         with self._mine():
-            if self._pages.get(page) != seq:
+            self._pages[page] = 0
+            self._write()
+
+    def cleans(self, page: str, seq: int) -> None:
+        """Say up to which journal entry of its realm a page is clean, if it is still held."""
+        with self._mine():
+            if self._pages.get(page, seq) != seq:
                 self._pages[page] = seq
                 self._write()
 
@@ -109,7 +121,6 @@ class Presence:
         """Return the lock, in a process of one's own: a parent's file says nothing of a child."""
         if self._pid != os.getpid():
             self._lock = threading.Lock()  # a thread of the parent may have held it
-            os.close(self._descriptor)  # this copy would keep the parent alive for the others
             self._enter()
         return self._lock
 

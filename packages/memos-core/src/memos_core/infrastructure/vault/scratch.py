@@ -28,14 +28,23 @@ def scratch_file(folder: Path, name: str) -> Iterator[Path]:
         OSError: It cannot be made.
     """
     path = folder / PATTERN.replace("*", name)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = _made(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield path
     finally:
         for each in (path, *path.parent.glob(f"{path.name}-*")):  # with SQLite's own beside it
             with suppress(OSError):
                 each.unlink()
+        os.close(descriptor)
+
+
+def _made(path: Path) -> int:
+    """Make and lock a file, again where somebody took it for one that was left behind."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():
+            return descriptor
         os.close(descriptor)
 
 

@@ -11,10 +11,12 @@ vault. An entry names ids, never content.
 | `leave` | `group`, `member`: a membership that ended |
 | `clearance` | `principal`, `level`: what was set |
 | `trust` | `source`, `level`: what was set |
-| `quarantine` | `row`: the quarantine's own row, without its seal |
+| `quarantine` | `row`: the quarantine's own row, its space by id, without its reason |
 | `release` | `quarantine`: one that ended |
-| `narrow` | `cube`: a memory that fewer may read than before |
-| `end` | `cube`, `expires`: when a memory ends, earlier than before |
+| `hold` | `row`: the retention hold's own row, likewise |
+| `lift` | `hold`: one that ended |
+| `narrow` | `cube`, and what it asks of readers now: `sensitivity`, `access`, `purposes` |
+| `end` | `cube`, `expires`: when a memory ends now, in microseconds, or null |
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
 
 Kind = Literal[
-    "forget", "revoke", "leave", "clearance", "trust", "quarantine", "release", "narrow", "end"
-]
+    "forget", "revoke", "leave", "clearance", "trust", "quarantine", "release",
+    "narrow", "end", "hold", "lift",
+]  # fmt: skip
 
 
 class Withdrawal(BaseModel):

@@ -143,7 +143,8 @@ class Eraser:
         with self._gate.effect(actor, _VERB, durable=False) as tx:
             row = self._found(tx, actor, erasure_id)
             self._gate.note(tx, actor, _VERB, subject=erasure_id)
-            return _report(tx, row, pending)
+            own = row.principal_id == self._gate.registry.find_principal(tx, actor.principal)
+            return _report(tx, row, pending, with_ids=own)
 
     def reported(self, erasure_id: str, pending: Sequence[str]) -> ForgetReport:
         """Return the report of an erasure that was just begun, by whoever began it."""
@@ -171,17 +172,19 @@ def _pending(tx: Transaction) -> Sequence[Row[Any]]:
     return [row for row in rows if schema.is_whole(table, row)]  # the doctor names the others
 
 
-def _report(tx: Transaction, row: Row[Any], pending: Sequence[str]) -> ForgetReport:
+def _report(
+    tx: Transaction, row: Row[Any], pending: Sequence[str], *, with_ids: bool = True
+) -> ForgetReport:
     backed_up = tx.connection.scalar(select(schema.vault.c.backed_up))
     notes: tuple[str, ...] = ()
     if backed_up is not None and backed_up <= row.created:
         notes = (
-            f"backups up to {from_micros(backed_up).isoformat()} hold it; a restored one loses it "
-            "again if an anchor is at hand",
+            f"backups up to {from_micros(backed_up).isoformat()} may hold it; a restored one loses "
+            "it again if an anchor is at hand",
         )
     return ForgetReport(
-        tuple(json.loads(row.forgotten)),
-        tuple(json.loads(row.derived)),
+        tuple(json.loads(row.forgotten)) if with_ids else (),
+        tuple(json.loads(row.derived)) if with_ids else (),
         "pending" if row.erased is None else "erased",
         tuple(pending) if row.erased is None else (),
         row.id,

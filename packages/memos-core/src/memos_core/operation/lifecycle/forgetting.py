@@ -21,6 +21,7 @@ from memos_core.infrastructure.vault.records import children, erase, fetch
 from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.infrastructure.vault.withdrawals import withdraw
+from memos_core.operation.auditing import VAULT_ITSELF
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.quotas import Quotas, charges_of
@@ -155,7 +156,10 @@ class Forgetter:
                 for each in everything
             ],
         )
-        erasure = self._eraser.begin(tx, principal_id, named, shown, last)
+        # What ended by itself may have been hidden from whoever met it: its end is the vault's.
+        reaped = data is not None
+        by = self._gate.registry.ensure_principal(tx, VAULT_ITSELF) if reaped else principal_id
+        erasure = self._eraser.begin(tx, by, named, shown, last)
         events = [self._gate.event(tx, actor, VERB, subject=each, data=data) for each in named]
         events += [
             self._gate.event(tx, actor, VERB, subject=each, data={"derived": True})

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from memos_core.cube import Header, Sensitivity, Source
-from memos_core.infrastructure.governance.labels import Atom, Label, is_at_least_as_narrow
+from memos_core.infrastructure.governance.labels import Atom, Label
 from memos_core.infrastructure.governance.redaction import top_level
 from memos_core.infrastructure.governance.registry import Registry
 from memos_core.infrastructure.vault import journal
@@ -19,7 +19,6 @@ from memos_core.infrastructure.vault.records import (
     parents,
 )
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.infrastructure.vault.withdrawals import withdraw
 
 
 def own_atom(space: str, header: Header, sources: Iterable[str], *, cube: str = "") -> Atom:
@@ -42,11 +41,6 @@ def own_atom(space: str, header: Header, sources: Iterable[str], *, cube: str = 
         tuple(sorted(set(sources))),
         int(top) if top > level else 0,
     )
-
-
-def _bare(atoms: Iterable[Atom]) -> Label:
-    """Return a label without what changes with every author: who may read is what is left."""
-    return Label.of(replace(atom, sources=(), cube="") for atom in atoms)
 
 
 def origin_of(header: Header) -> str | None:
@@ -103,14 +97,10 @@ class Labeller:
         changed = self._rewrite(tx, row, own)
         if changed.label_id != row.label_id:
             self._descend(tx, row.id)
-        before = self._registry.labels(tx, [row.own_label_id])[row.own_label_id]
-        if not is_at_least_as_narrow(_bare(before.atoms), _bare([own])):
-            withdraw(tx, "narrow", {"cube": row.id})
         return changed
 
     def shorten(self, tx: Transaction, cube_id: str, end: int) -> None:
         """Let what is derived from a memory end with it at the latest."""
-        withdraw(tx, "end", {"cube": cube_id, "expires": end})
         frontier = [cube_id]
         while frontier:
             sources, frontier = frontier, []

@@ -99,6 +99,7 @@ class Rewinder:
 
     def _plan(self, tx: Transaction, actor: Actor, space: str, instant: int, reason: str) -> _Plan:
         """Compare what the actor may read of a space with what was recorded then."""
+        self._gate.require(tx, actor, Action.READ, space)
         self._gate.require(tx, actor, Action.WRITE, space)
         now = self._readable(tx, actor, self._ids(tx, space))
         then = fetch(tx, list(now), at=instant)

@@ -56,6 +56,7 @@ class Snapshotter:
         """Name this instant of a space."""
         table = schema.snapshots
         with self._gate.effect(actor, _TAKE) as tx:
+            self._gate.require(tx, actor, Action.READ, space)
             self._gate.require(tx, actor, Action.WRITE, space)
             if self._row(tx, space, name) is not None:
                 error = ConflictError(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic import JsonValue
 from sqlalchemy import select
 
 from memos_core.content import Content, payload_text
@@ -33,6 +34,7 @@ from memos_core.infrastructure.vault.records import (
     insert_embeddings,
 )
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.infrastructure.vault.withdrawals import withdraw
 from memos_core.memory.plaintext import check_header_size, check_size, dump_header
 from memos_core.models.embedder import Embedder
 from memos_core.operation.gate import Gate, Ref, Refusal
@@ -301,6 +303,7 @@ class Updater:
         """Write a memory's next version, with its label, vector, journal and ledger entries."""
         self._embedding.adopt(tx, change.made.embedder)
         cube = self._relabelled(tx, actor, record, change)
+        self._tell(tx, record, change.header)
         cube = replace(cube, state=(change.header.state or MemoryState.GENERATED).value)
         number = cube.version + 1
         cube = self._ending(tx, record.cube, replace(cube, version=number), change.header)
@@ -339,6 +342,53 @@ class Updater:
             },
         )
         return self._gate.shown(tx, actor, written)
+
+    def rewrite(
+        self, tx: Transaction, actor: Actor, record: Record, header: Header, reason: str
+    ) -> None:
+        """Write a version with another header, the same content and the same vector.
+
+        For the vault itself: nobody's rights are asked, and the header must be a narrower one.
+        """
+        table = schema.embeddings
+        chosen = (table.c.cube_id == record.cube.id) & (table.c.version == record.cube.version)
+        own = self._labeller.own(tx, record.cube)
+        space = self._gate.space_of(tx, record.cube)
+        atom = own_atom(space, header, own.sources, cube=own.cube)
+        atom = replace(atom, top=own.top if own.top > atom.sensitivity else 0)
+        cube = self._labeller.relabel(tx, record.cube, atom)
+        cube = replace(cube, version=cube.version + 1)
+        number, payload, by = cube.version, record.version.payload, actor.principal
+        header = self._preparer.signer.sign(tx, header, cube.id, number, payload, by=by)
+        version = replace(
+            record.version,
+            version=number,
+            label_id=cube.label_id,
+            recorded_from=tx.now,
+            author_id=self._gate.registry.ensure_principal(tx, actor.principal),
+            action="restore",
+            reason=reason,
+            header=dump_header(header),
+        )
+        for row in tx.connection.execute(select(table).where(chosen)).all():
+            insert_embeddings(tx, [(cube.id, cube.version, row.vector)], row.embedder)
+        advance(tx, Record(cube, version))
+        journal.append(tx, cube.realm_id, [cube.id], "update")
+
+    def _tell(self, tx: Transaction, record: Record, after: Header) -> None:
+        """Let the anchors know what fewer may read than before, and what ends at another time."""
+        before = header_of(record)
+        if narrows(before, after):
+            ids = [self._gate.registry.ensure_principal(tx, each) for each in after.access]
+            levels = [_level(after), *after.field_sensitivity.values()]
+            asks: dict[str, JsonValue] = {
+                "sensitivity": int(max(levels)),
+                "access": [*ids],
+                "purposes": [*after.purposes],
+            }
+            withdraw(tx, "narrow", {"cube": record.cube.id} | asks)
+        if end_of(before) != end_of(after):
+            withdraw(tx, "end", {"cube": record.cube.id, "expires": end_of(after)})
 
     def _ending(self, tx: Transaction, before: CubeRow, cube: CubeRow, header: Header) -> CubeRow:
         """Give the memory its new end: no later than its sources', and none under a hold."""
@@ -385,6 +435,25 @@ class Updater:
                 "ask somebody who is cleared for all of it"
             )
             raise Refusal(error, "denied", row.id, "clearance")
+
+
+def narrows(before: Header, after: Header) -> bool:
+    """Tell whether a header shuts anybody out, of the memory or of a part of it."""
+
+    def shuts(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+        return bool(new) and (not old or not set(old) <= set(new))
+
+    levels = before.field_sensitivity
+    return (
+        _level(after) > _level(before)
+        or shuts(before.access, after.access)
+        or shuts(before.purposes, after.purposes)
+        or any(level > levels.get(path, 0) for path, level in after.field_sensitivity.items())
+    )
+
+
+def _level(header: Header) -> Sensitivity:
+    return Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
 
 
 def header_of(record: Record) -> Header:

@@ -143,6 +143,12 @@ class Recall:
         keeps changing the policy or the memories delays a read, and never empties it.
         """
         self._gate.refuse_in_pipeline("a search, a listing or a trace")
+        with self._follower.looking_back():
+            return self._committed(scope, verb, choose)
+
+    def _committed(
+        self, scope: Scope, verb: str, choose: Callable[[Snapshot], list[Ranked]]
+    ) -> tuple[Snapshot, list[Ranked], list[MemCube | Damage]]:
         for _ in range(_TRIES):
             with self._gate.vault.read() as tx:
                 snapshot = self._snapshot(tx, scope)

@@ -161,7 +161,7 @@ def test_a_restore_that_fails_at_the_end_leaves_the_living_vault_alone(
         assert memos.verify_ledger().problems == ()
 
 
-# -- what is carried out again ----------------------------------------------------------------------
+# -- what is carried out again ---------------------------------------------------------------------
 
 
 def test_a_narrowed_memory_stays_narrow_whatever_is_changed_later(place: Place) -> None:

@@ -66,6 +66,7 @@ from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.policing import Policing
 from memos_core.operation.preparing import Preparer
 from memos_core.operation.quotas import Quotas
+from memos_core.operation.replaying import Replayer
 from memos_core.operation.restoring import Restorer
 from memos_core.operation.retention import Retention
 from memos_core.operation.retrieval.provenance import Provenances
@@ -423,8 +424,8 @@ def _wire(
     eraser = Eraser(gate, [follower, fingerprints], auditor.announce)
     forgetter = Forgetter(gate, retention, quotas, eraser)
     sources = Sources(vault, registry)
-    keeping, signing = (updater, retention), (keyring, publisher.checkpoints)
-    restorer = Restorer(gate, forgetter, grants, sources, labeller, keeping, signing)
+    replayer = Replayer(gate, forgetter, grants, sources, labeller, updater, retention)
+    restorer = Restorer(gate, replayer, keyring, publisher.checkpoints)
     versions = Versions(gate, quotas)
     reverter = Reverter(updater, preparer, versions)
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)

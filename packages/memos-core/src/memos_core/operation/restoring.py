@@ -8,26 +8,22 @@ lies under another name, and nobody can open a session on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from pydantic import JsonValue
 from sqlalchemy import func, select, update
 
 from memos_core.clock import to_micros
-from memos_core.cube import Sensitivity, Trust
 from memos_core.errors import IntegrityError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.governance.grants import Grants
-from memos_core.infrastructure.governance.sources import Sources
 from memos_core.infrastructure.ledger.anchors import Anchor
 from memos_core.infrastructure.ledger.checkpoint import Checkpoints, SignedCheckpoint, Statement
 from memos_core.infrastructure.ledger.keys import Keyring
 from memos_core.infrastructure.ledger.publishing import read_anchors
 from memos_core.infrastructure.ledger.series import check_series
-from memos_core.infrastructure.vault import journal, schema
-from memos_core.infrastructure.vault.records import Damage, Record, fetch, govern
+from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.infrastructure.vault.withdrawals import (
     Withdrawal,
@@ -36,10 +32,7 @@ from memos_core.infrastructure.vault.withdrawals import (
 )
 from memos_core.operation.auditing import VAULT_ITSELF
 from memos_core.operation.gate import Gate
-from memos_core.operation.lifecycle.forgetting import Forgetter
-from memos_core.operation.lifecycle.labelling import Labeller
-from memos_core.operation.lifecycle.updating import Updater, header_of, narrows
-from memos_core.operation.retention import Retention
+from memos_core.operation.replaying import Replayer
 from memos_core.results import RestoreReport
 
 ACCEPTED: Final = "what was forgotten or revoked since may come back"
@@ -52,31 +45,18 @@ class Restorer:
 
     Args:
         gate: Records.
-        forgetter: Forgets again.
-        grants: Revokes again.
-        sources: Puts into quarantine again.
-        labeller: Ends again.
-        keeping: Narrows again, and holds again.
-        signing: The signing keys, and the vault's checkpoints.
+        replayer: Carries out what was withdrawn.
+        keyring: The signing keys.
+        checkpoints: The vault's checkpoints.
     """
 
     def __init__(
-        self,
-        gate: Gate,
-        forgetter: Forgetter,
-        grants: Grants,
-        sources: Sources,
-        labeller: Labeller,
-        keeping: tuple[Updater, Retention],
-        signing: tuple[Keyring, Checkpoints],
+        self, gate: Gate, replayer: Replayer, keyring: Keyring, checkpoints: Checkpoints
     ) -> None:
         self._gate = gate
-        self._forgetter = forgetter
-        self._grants = grants
-        self._sources = sources
-        self._labeller = labeller
-        self._updater, self._retention = keeping
-        self._keyring, self._checkpoints = signing
+        self._replayer = replayer
+        self._keyring = keyring
+        self._checkpoints = checkpoints
 
     def restore(self, anchors: Sequence[Anchor], accepted: str) -> RestoreReport:
         """Carry out again what the anchors tell of."""
@@ -156,15 +136,7 @@ class Restorer:
             table = schema.cubes
             count = select(func.count()).select_from(table)
             before = tx.connection.scalar(count) or 0
-            verbs = self._verbs(tx, actor)
-            for each in _last_words(new):
-                carry_out = verbs.get(each.kind)
-                if carry_out is None:
-                    raise IntegrityError(
-                        f"the anchors tell of {each.kind!r}, which this MemOS does not know: "
-                        "restore with a newer one"
-                    )
-                carry_out(each.body)
+            self._replayer.replay(tx, actor, new)
             forgotten = before - (tx.connection.scalar(count) or 0)
             data: dict[str, JsonValue] = {"checkpoint": backup, "events": len(new)}
             self._gate.note(tx, actor, _VERB, data=data)
@@ -199,72 +171,3 @@ class Restorer:
         if later:
             self._keyring.adopt(tx, later[-1].statement.keys)
         return new
-
-    def _verbs(
-        self, tx: Transaction, actor: Actor
-    ) -> dict[str, Callable[[Mapping[str, Any]], object]]:
-        """Say how each kind of withdrawal is carried out; what is unknown by now is gone anyway."""
-        return {
-            "forget": lambda body: self._forgetter.restored(tx, actor, body["cubes"]),
-            "revoke": lambda body: [self._grants.take(tx, each) for each in body["grants"]],
-            "leave": lambda body: self._grants.part(tx, body["group"], body["member"]),
-            "clearance": lambda body: self._gate.registry.lower_clearance(
-                tx, body["principal"], Sensitivity(body["level"])
-            ),
-            "trust": lambda body: self._sources.lower_trust(
-                tx, body["source"], Trust(body["level"])
-            ),
-            "quarantine": lambda body: self._sources.impose(tx, body["row"]),
-            "release": lambda body: self._sources.lifted(tx, body["quarantine"]),
-            "hold": lambda body: self._retention.impose(tx, body["row"]),
-            "lift": lambda body: self._retention.lifted(tx, body["hold"]),
-            "narrow": lambda body: self._narrow(tx, actor, body),
-            "end": lambda body: self._end(tx, body["cube"], body["expires"]),
-        }
-
-    def _narrow(self, tx: Transaction, actor: Actor, told: Mapping[str, Any]) -> None:
-        """Ask of a memory's readers at least what it asked of them when it was last told.
-
-        It is a version, so that whoever changes the memory later keeps it so. Its vector stays: it
-        was made of what a reader of a lower clearance sees.
-        """
-        found = fetch(tx, [told["cube"]]).get(told["cube"])
-        if not isinstance(found, Record):
-            return  # it is not there, or damaged and withheld anyway
-        before = header_of(found)
-        names = self._gate.registry.principal_names(tx, told["access"])
-        access = _both(before.access, [names[each] for each in told["access"] if each in names])
-        if told["access"] and not access:
-            access = (self._gate.registry.principal_name(tx, found.cube.owner_id),)
-        purposes = _both(before.purposes, told["purposes"]) or tuple(told["purposes"])
-        level = max(Sensitivity(told["sensitivity"]), before.sensitivity or Sensitivity.PUBLIC)
-        narrow = {"sensitivity": level, "access": access, "purposes": purposes}
-        header = before.model_copy(update=narrow)
-        if narrows(before, header):
-            self._updater.rewrite(tx, actor, found, header, "narrowed after the backup")
-
-    def _end(self, tx: Transaction, cube_id: str, expires: int | None) -> None:
-        """Let a memory end when it was last told to, unless it ends before."""
-        found = fetch(tx, [cube_id]).get(cube_id)
-        if expires is None or found is None:
-            return
-        if isinstance(found, Damage) and found.table == "cubes":
-            return
-        row = found.cube
-        if row.expires is None or row.expires > expires:
-            govern(tx, replace(row, expires=expires))
-            journal.append(tx, row.realm_id, [row.id], "relabel")
-            self._labeller.shorten(tx, cube_id, expires)
-
-
-def _last_words(told: Sequence[Withdrawal]) -> list[Withdrawal]:
-    """Leave out what was told anew later: of each memory's end only the last word counts."""
-    last = {each.body["cube"]: each.number for each in told if each.kind == "end"}
-    return [each for each in told if each.kind != "end" or last[each.body["cube"]] == each.number]
-
-
-def _both(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
-    """Return what two lists allow, of which an empty one allows everything."""
-    if not old or not new:
-        return tuple(new or old)
-    return tuple(sorted(set(old) & set(new)))

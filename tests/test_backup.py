@@ -256,7 +256,7 @@ def test_without_the_anchor_a_restore_is_refused_unless_told_so_in_words(
     silent = CallableAnchor(lambda _signed: None)
     behind = kept_until(place, 1)
     for anchors in ([], [other.anchor], [silent], [behind], [FolderAnchor(tmp_path / "no")]):
-        for words in ("", "yes", ACCEPTED.upper()):
+        for words in ("", "yes", ACCEPTED[:-1]):
             with pytest.raises(InvalidInputError, match="say in words"):
                 place.restore(anchors=anchors, without_anchor=words)
     assert leftovers(place) == ["other"]
@@ -426,6 +426,35 @@ def test_an_anchor_that_cannot_be_told_stops_a_backup_and_no_forgetting(place: P
         down = False
         assert alice.audit.erasure(report).status == "erased"
         assert {w.kind for c in kept for w in c.statement.withdrawn} == {"forget", "revoke"}
+
+
+def test_a_vault_that_was_anchored_once_wants_its_anchors_told(place: Place) -> None:
+    with place.open() as memos:
+        memos.session("user:alice").add("x")
+        place.backup(memos)
+    with place.open(anchored=False) as memos:
+        alice = memos.session("user:alice")
+        report = alice.forget(alice.get_all().items[0].id)
+        assert report.status == "pending"
+        assert "none was named here" in report.pending[0]
+        with pytest.warns(UserWarning, match="none was named here"):
+            alice.revoke(alice.grant("user:bob", "read", on="user:alice"))
+    with place.open() as memos:
+        assert memos.session("user:alice").audit.erasure(report).status == "erased"
+    with place.restore() as memos:
+        assert memos.session("user:alice").get_all().items == ()
+    with place.restore("alone", anchors=[], without_anchor=ACCEPTED.upper()) as memos:
+        pass
+    with MemOS.open(place.root / "alone", embedder=HashingEmbedder()) as memos:
+        alice = memos.session("user:alice")
+        assert alice.forget(alice.get_all().items[0].id).status == "erased"
+
+
+@pytest.mark.parametrize("wrong", ["here", ["here"], FolderAnchor("x"), None])
+def test_what_is_no_anchor_is_refused_at_once(tmp_path: Path, wrong: object) -> None:
+    with pytest.raises(InvalidInputError, match="a list of anchors"):
+        MemOS.open(tmp_path / "vault", anchors=wrong)  # type: ignore[arg-type]
+    assert not (tmp_path / "vault").exists()
 
 
 def test_a_backup_is_taken_while_others_write(place: Place, folder: Path) -> None:

@@ -720,7 +720,7 @@ def test_a_snapshot_is_taken_listed_restored_and_dropped(shell: Shell) -> None:
     assert shell.texts() == {"the plan is A", "a new idea"}
     assert shell.json("snapshot", "restore", taken["when"])["archived"] == [added]
     assert "no snapshot" in shell.refused("snapshot", "restore", "tuesday")
-    assert "may not read" in shell.refused("snapshot", "take", "x", "--of", "acme")
+    assert "may not write" in shell.refused("snapshot", "take", "x", "--of", "acme")
     shell.refused("snapshot", "restore", "2026-01-01T10:00", code=2)
     assert shell.json("snapshot", "drop", "monday") == {"dropped": "monday"}
     assert "There are none" in shell.done("snapshot", "list")

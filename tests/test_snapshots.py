@@ -62,9 +62,11 @@ def test_a_space_is_taken_back_and_the_restore_can_be_undone(
     history = [(each.action, each.reason) for each in team.history(put_away.id)]
     assert [action for action, _ in history] == ["add", "archive", "unarchive"]
     assert team.history(kept.id)[-1].number == 1
-    assert team.snapshots.restore(snapshot) == type(done)((), (), (), ())
+    again = team.snapshots.restore(snapshot)
+    assert (again.changed, again.archived, again.returned, again.frozen) == ((), (), (), ())
 
-    undone = team.snapshots.restore(now)
+    assert now < done.before < clock.now() + timedelta(minutes=1)
+    undone = team.snapshots.restore(done.before)
     assert (undone.changed, undone.archived, undone.returned) == (
         (changed.id,), (put_away.id,), (added.id,),
     )  # fmt: skip

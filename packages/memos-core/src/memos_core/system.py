@@ -35,11 +35,11 @@ from memos_core.infrastructure.ledger import (
     Anchor,
     Checkpoints,
     Event,
-    FolderAnchor,
     Keyring,
     Ledger,
     Verdict,
 )
+from memos_core.infrastructure.ledger.anchors import check_anchors
 from memos_core.infrastructure.ledger.publishing import Publisher
 from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.doctor import Diagnosis, examine
@@ -154,9 +154,7 @@ class MemOS:
         chosen = settings or Settings()
         owner = check_principal(chosen.owner)
         directory = find_vault(url)
-        for anchor in anchors:
-            if isinstance(anchor, FolderAnchor):
-                anchor.refuse_within(directory.root)
+        check_anchors(anchors, directory.root)
         try:
             directory.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -219,9 +217,7 @@ class MemOS:
             FullError: The disk is full; nothing was restored.
         """
         target = Path(into).expanduser().absolute()
-        for anchor in anchors:
-            if isinstance(anchor, FolderAnchor):
-                anchor.refuse_within(target)
+        check_anchors(anchors, target)
         tell = progress or (lambda _done, _total: None)
         with unpacked(Path(backup), target, check_key(key), tell) as staging:
             with cls.open(staging, clock=clock) as memos:

@@ -21,7 +21,7 @@ KeyFileOption = Annotated[
         "--key-file",
         metavar="FILE",
         envvar="MEMOS_BACKUP_KEY_FILE",
-        help="A file that holds a passphrase of at least 12 characters: encrypts the backup.",
+        help="A file that holds the backup's passphrase, of at least 12 characters.",
     ),
 ]
 
@@ -62,7 +62,7 @@ def restore(
         ),
     ] = "",
 ) -> None:
-    """Make the vault --vault from a backup, and take back again what was taken back since."""
+    """Make a new vault at --vault from a backup, and take back what was taken back since."""
     key = _key(key_file)
     with _progress(desk, "restoring") as tell:
         report = MemOS.restore(
@@ -77,7 +77,17 @@ def restore(
         asdict(report),
         f"Restored {report.path} as of checkpoint {report.checkpoint}; its ledger is "
         f"{report.ledger}.",
-        f"Taken back again: {report.withdrawals} things, among them {report.forgotten} memories.",
+        f"Taken back again since then: {report.withdrawals}, of them {report.forgotten} memories "
+        "forgotten.",
+        *(
+            f"Not known, and accepted: {note}. What was forgotten or revoked may be back."
+            for note in report.notes
+        ),
+        *(
+            [f"Verify its ledger with --trusted-key {report.trusted_key}"]
+            if report.trusted_key
+            else []
+        ),
     )
 
 

@@ -85,7 +85,7 @@ def _waited(desk: Desk, session: Session, found: ForgetReport, patience_s: float
     while found.status == "pending" and time.monotonic() < until:
         if found.pending != told:
             told = found.pending
-            desk.screen.note(f"waiting for {'; '.join(told)}")
+            desk.screen.note(f"waiting: {'; '.join(told)}")
         time.sleep(_PAUSE_S)
         found = session.audit.erasure(found)
     return found

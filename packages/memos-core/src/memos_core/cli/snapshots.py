@@ -58,9 +58,10 @@ def restore(
     with desk.session() as session:
         done = session.snapshots.restore(when, space=of, reason=reason)
     desk.screen.answer(
-        asdict(done),
+        asdict(done) | {"before": done.before.isoformat()},
         f"Taken back: {len(done.changed)} changed, {len(done.archived)} archived, "
         f"{len(done.returned)} out of the archive; {len(done.frozen)} are frozen and stay.",
+        f"To undo it: memos snapshot restore {done.before.isoformat()}",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import JsonValue
+from sqlalchemy import select
 
 from memos_core.clock import require_aware, to_micros
 from memos_core.errors import (
@@ -36,6 +37,7 @@ from memos_core.infrastructure.ledger.publishing import Publisher, read_anchors
 from memos_core.infrastructure.ledger.reading import Selection, newest_first
 from memos_core.infrastructure.ledger.verdict import Verdict
 from memos_core.infrastructure.ledger.verify import Verifier
+from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.reserve import Draw
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.infrastructure.vault.withdrawals import withdrawn_since
@@ -198,7 +200,7 @@ class Auditor:
             What went wrong.
         """
         if not self._publisher.anchors:
-            return ()
+            return self._unnamed()
         try:
             with self._gate.vault.read() as tx:
                 newest = self._checkpoints.newest(tx)
@@ -211,6 +213,19 @@ class Auditor:
         except (MemosError, OSError):
             return ("the anchors: until they are told, a restored backup would bring it back",)
         return ()
+
+    def _unnamed(self) -> tuple[str, ...]:
+        """Say that a vault with anchors was opened without them."""
+        with self._gate.vault.read() as tx:
+            if tx.connection.scalar(select(schema.vault.c.anchored)) is None:
+                return ()
+            newest = self._checkpoints.newest(tx)
+            if not withdrawn_since(tx, 0 if newest is None else newest.statement.withdrawn_to):
+                return ()
+        return (
+            "the anchors: this vault has some, and none was named here; until they are told, a "
+            "restored backup would bring it back",
+        )
 
     def _published(self, take: Callable[[], SignedCheckpoint]) -> SignedCheckpoint:
         with suppress(AnchorError):  # tried again below; a contradiction stops it here

@@ -64,7 +64,7 @@ class Restorer:
         if strange:
             raise IntegrityError(f"the backup's database holds {strange[0]}, which no vault does")
         backup, later, notes = self.later(anchors, accepted)
-        withdrawals, forgotten = self.replay(backup, later)
+        withdrawals, forgotten = self.replay(backup, later, vouched=not notes)
         return RestoreReport("", backup, withdrawals, forgotten, len(later), "", notes)
 
     def later(
@@ -95,8 +95,9 @@ class Restorer:
         unknown = kept.notes
         if ours[-1].number not in kept.checkpoints:
             unknown = kept.notes or ("no anchor was given",)
-        if unknown and accepted != ACCEPTED:
-            why = "; ".join(unknown)
+        is_accepted = accepted.strip().casefold() == ACCEPTED
+        if unknown and not is_accepted:
+            why = "; ".join([*unknown, *(["those are not the words"] if accepted else [])])
             raise InvalidInputError(
                 f"nobody can say what was forgotten or revoked after this backup ({why}): give the "
                 f"anchor that the vault had, or say in words: {ACCEPTED!r}"
@@ -117,12 +118,15 @@ class Restorer:
             raise IntegrityError(f"the anchors do not fit the backup: {problems[0]}")
         return ours[-1].number, series[len(ours) :], tuple(unknown)
 
-    def replay(self, backup: int, later: Sequence[SignedCheckpoint]) -> tuple[int, int]:
+    def replay(
+        self, backup: int, later: Sequence[SignedCheckpoint], *, vouched: bool
+    ) -> tuple[int, int]:
         """Carry everything out again.
 
         Args:
             backup: The number of the backup's checkpoint.
             later: The checkpoints that the anchors kept beyond it, in order.
+            vouched: Whether all anchors were asked.
 
         Returns:
             How many withdrawals, and how many memories were removed.
@@ -140,6 +144,8 @@ class Restorer:
             forgotten = before - (tx.connection.scalar(count) or 0)
             data: dict[str, JsonValue] = {"checkpoint": backup, "events": len(new)}
             self._gate.note(tx, actor, _VERB, data=data)
+            if not vouched:  # whatever anchors it had, they are not its any more
+                tx.connection.execute(update(schema.vault).values(anchored=None))
             self._checkpoints.take(tx, restored_from=backup)
         return len(new), forgotten
 

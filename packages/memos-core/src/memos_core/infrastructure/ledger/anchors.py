@@ -190,6 +190,22 @@ class CallableAnchor:
         return None if self._published is None else self._published()
 
 
+def check_anchors(anchors: object, root: Path) -> None:
+    """Refuse what is no anchor, and one that lies within the vault at `root`.
+
+    Raises:
+        InvalidInputError: One of them is.
+    """
+    several = anchors if isinstance(anchors, list | tuple) else [None]
+    for anchor in several:
+        if not isinstance(anchor, Anchor):
+            raise InvalidInputError(
+                f"anchors is a list of anchors such as [FolderAnchor('elsewhere')], not {anchors!r}"
+            )
+        if isinstance(anchor, FolderAnchor):
+            anchor.refuse_within(root)
+
+
 def _file_name(signed: SignedCheckpoint) -> str:
     return f"{signed.vault_id}-{signed.number:06}.json"
 

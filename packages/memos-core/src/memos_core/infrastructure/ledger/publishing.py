@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import select, update
+
 from memos_core.errors import AnchorError, IntegrityError
 from memos_core.infrastructure.ledger.anchors import Anchor
 from memos_core.infrastructure.ledger.checkpoint import Checkpoints, SignedCheckpoint
+from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Vault
 
 
@@ -67,6 +70,18 @@ class Publisher:
             raise contradiction
         if failures:
             raise AnchorError("; ".join(failures))
+        self._remember()
+
+    def _remember(self) -> None:
+        """Note in the vault that it is anchored: whoever opens it without anchors should know."""
+        if not self.anchors:
+            return
+        table = schema.vault
+        with self._vault.read() as tx:
+            known = tx.connection.scalar(select(table.c.anchored))
+        if known is None:
+            with self._vault.effect(durable=False) as tx:
+                tx.connection.execute(update(table).values(anchored=tx.now))
 
     def _bring_up(self, index: int) -> None:
         anchor = self.anchors[index]

@@ -44,6 +44,7 @@ vault = Table(
     Column("dims", Integer),
     Column("created", BigInteger, nullable=False),
     Column("backed_up", BigInteger),  # when a backup was last taken
+    Column("anchored", BigInteger),  # since when anchors are told of its checkpoints
 )
 
 principals = Table(

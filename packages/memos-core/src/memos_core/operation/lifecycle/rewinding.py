@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from memos_core.clock import to_micros
+from memos_core.clock import from_micros, to_micros
 from memos_core.cube import CubeId, MemCube, MemoryState
 from memos_core.errors import ConflictError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
@@ -36,12 +36,14 @@ class Rewound:
         archived: Memories that were not there then, and are archived.
         returned: Memories that came out of the archive.
         frozen: Memories that differ and are frozen, so they stay as they are.
+        before: The instant just before: going back to it undoes this.
     """
 
     changed: tuple[CubeId, ...]
     archived: tuple[CubeId, ...]
     returned: tuple[CubeId, ...]
     frozen: tuple[CubeId, ...]
+    before: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,13 @@ class Rewinder:
                     self._updater.write(tx, actor, record, change)
                 data: dict[str, JsonValue] = {"space": self._gate.space_id(tx, space)}
                 self._gate.note(tx, actor, _VERB, data=data)
-                return _told(plan)
+                return _told(plan, from_micros(tx.now - 1))
         raise ConflictError("the memories kept changing: try again")
 
     def _plan(self, tx: Transaction, actor: Actor, space: str, instant: int, reason: str) -> _Plan:
         """Compare what the actor may read of a space with what was recorded then."""
-        self._gate.require(tx, actor, Action.READ, space)
         self._gate.require(tx, actor, Action.WRITE, space)
+        self._gate.require(tx, actor, Action.READ, space)
         now = self._readable(tx, actor, self._ids(tx, space))
         then = fetch(tx, list(now), at=instant)
         steps: dict[CubeId, Step] = {}
@@ -171,8 +173,8 @@ def _same(one: MemCube, other: MemCube) -> bool:
     return described and one.payload == other.payload
 
 
-def _told(plan: _Plan) -> Rewound:
+def _told(plan: _Plan, before: datetime) -> Rewound:
     def of(action: str) -> tuple[CubeId, ...]:
         return tuple(each for each, step in plan.steps.items() if step.action == action)
 
-    return Rewound(of("rollback"), of("archive"), of("unarchive"), plan.frozen)
+    return Rewound(of("rollback"), of("archive"), of("unarchive"), plan.frozen, before)

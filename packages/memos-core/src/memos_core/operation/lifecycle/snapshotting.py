@@ -56,8 +56,8 @@ class Snapshotter:
         """Name this instant of a space."""
         table = schema.snapshots
         with self._gate.effect(actor, _TAKE) as tx:
-            self._gate.require(tx, actor, Action.READ, space)
             self._gate.require(tx, actor, Action.WRITE, space)
+            self._gate.require(tx, actor, Action.READ, space)
             if self._row(tx, space, name) is not None:
                 error = ConflictError(
                     f"{space} has a snapshot {name!r} already: take another name, or drop it"

@@ -57,10 +57,12 @@ def upgrade() -> None:
     op.add_column('principals', sa.Column('seal', sa.String(length=64), server_default='', nullable=False))
     op.add_column('spaces', sa.Column('seal', sa.String(length=64), server_default='', nullable=False))
     op.add_column('vault', sa.Column('backed_up', sa.BigInteger(), nullable=True))
+    op.add_column('vault', sa.Column('anchored', sa.BigInteger(), nullable=True))
     _seal_rows(op.get_bind())
 
 
 def downgrade() -> None:
+    op.drop_column('vault', 'anchored')
     op.drop_column('vault', 'backed_up')
     op.drop_column('spaces', 'seal')
     op.drop_column('principals', 'seal')

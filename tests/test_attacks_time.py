@@ -344,6 +344,25 @@ def test_a_dead_parent_of_an_idle_child_holds_nothing(folder: Path) -> None:
         assert alice.forget(alice.get_all().items[0].id).status == "erased"
 
 
+def test_a_closed_vault_writes_into_no_file_that_was_opened_since(
+    folder: Path, tmp_path: Path
+) -> None:
+    memos = MemOS.open(folder, embedder=HashingEmbedder())
+    alice = memos.session("user:alice")
+    alice.add("x")
+    held = memos._vault.presence._descriptor
+    memos.close()
+    other = os.open(tmp_path / "another's", os.O_RDWR | os.O_CREAT)
+    assert other == held, "the system gives the lowest free number again"
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        os._exit(0 if os.write(other, b"mine") == 4 else 1)
+    assert os.waitpid(child, 0)[1] == 0, "the child kept its descriptor"
+    assert alice.search("x").texts == ["x"]
+    os.close(other)
+    assert (tmp_path / "another's").read_bytes() == b"mine"
+
+
 def test_a_search_of_the_past_holds_its_pages_until_it_is_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,6 +244,18 @@ class Header(BaseModel):
     usage: int = Field(default=0, ge=0)
     priority: str = "mid"
 
+    @property
+    def level(self) -> Sensitivity:
+        """How sensitive the memory is: internal where nothing is said."""
+        return Sensitivity.INTERNAL if self.sensitivity is None else self.sensitivity
+
+    def at_least_as_strict(self, other: Header) -> Header:
+        """Return this header with each field's level no lower than the other header has it."""
+        levels = dict(self.field_sensitivity)
+        for path, level in other.field_sensitivity.items():
+            levels[path] = max(level, levels.get(path, level))
+        return self.model_copy(update={"field_sensitivity": levels})
+
 
 class PlaintextPayload(BaseModel):
     """Explicit memory: text, a message, a document or JSON."""

@@ -178,7 +178,7 @@ class MemOS:
                 vault, embedder=embedder, settings=chosen, detector=detector, anchors=anchors
             )
             memos._found(owner, embedder)
-        except BaseException:
+        except BaseException:  # nobody else has the vault yet, so nobody else would close it
             vault.close()
             raise
         return memos
@@ -236,14 +236,15 @@ class MemOS:
         report = self._engine.restorer.restore(anchors, without_anchor)
         if self.maintain().pending:
             raise BusyError("another process opened the vault while it was being restored")
-        with self._vault.read() as tx:
-            key = self._keyring.current(tx).public
-        asked = anchors if not report.notes else ()
-        verdict = self.verify_ledger(anchors=asked, trusted_key=key)
+        asked, key = (anchors if not report.notes else ()), None
+        verdict = self.verify_ledger(anchors=asked)
+        if verdict.status == "broken":  # perhaps only for a new key that none of the old endorses
+            with self._vault.read() as tx:
+                key = self._keyring.current(tx).public
+            verdict = self.verify_ledger(anchors=asked, trusted_key=key)
         if verdict.status == "broken":
             raise IntegrityError(f"the backup's ledger does not hold: {verdict.problems[0]}")
-        alone = self.verify_ledger(anchors=asked).status == "broken"
-        return replace(report, ledger=verdict.status, trusted_key=key if alone else None)
+        return replace(report, ledger=verdict.status, trusted_key=key)
 
     def session(
         self, principal: str, *, space: str | None = None, purpose: str = "assist"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,26 @@ def whole_file(path: Path, what: str) -> Iterator[BinaryIO]:
         raise InvalidInputError(f"{path} is there already: name a new file") from error
     except OSError as error:
         raise unwritable(f"{what} {path}", error) from error
+
+
+def locked_file(path: Path) -> int:
+    """Make an empty file that others can see is in use, by its lock.
+
+    Whoever finds it unlocked takes it for one that an ended process left behind and removes it;
+    where that happens before it is locked, it is made again.
+
+    Returns:
+        The descriptor that holds the lock.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():
+            return descriptor
+        os.close(descriptor)
 
 
 def unwritable(what: str, error: OSError) -> VaultError:

@@ -170,7 +170,7 @@ class LocalModel:
                 raise InvalidInputError("the prompt is empty: write something")
             found = self.tokenizer(prompt, add_special_tokens=begins)["input_ids"]
         elif prompt and isinstance(prompt[0], Message):
-            found = self._templated(prompt, answers=answers)  # type: ignore[arg-type]
+            found = self._templated(prompt, answers=answers)  # type: ignore[arg-type]  # all messages
         else:
             found = list(prompt)
         return list(check_ids(found, self.vocabulary))

@@ -203,9 +203,7 @@ class Auditor:
             return self._unnamed()
         try:
             with self._gate.vault.read() as tx:
-                newest = self._checkpoints.newest(tx)
-                told = 0 if newest is None else newest.statement.withdrawn_to
-                untold = bool(withdrawn_since(tx, told))
+                untold = self._has_untold(tx)
             if untold:
                 self.seal()
             else:
@@ -217,15 +215,19 @@ class Auditor:
     def _unnamed(self) -> tuple[str, ...]:
         """Say that a vault with anchors was opened without them."""
         with self._gate.vault.read() as tx:
-            if tx.connection.scalar(select(schema.vault.c.anchored)) is None:
-                return ()
-            newest = self._checkpoints.newest(tx)
-            if not withdrawn_since(tx, 0 if newest is None else newest.statement.withdrawn_to):
+            anchored = tx.connection.scalar(select(schema.vault.c.anchored)) is not None
+            if not (anchored and self._has_untold(tx)):
                 return ()
         return (
             "the anchors: this vault has some, and none was named here; until they are told, a "
             "restored backup would bring it back",
         )
+
+    def _has_untold(self, tx: Transaction) -> bool:
+        """Tell whether something was withdrawn that no checkpoint tells of."""
+        newest = self._checkpoints.newest(tx)
+        told = 0 if newest is None else newest.statement.withdrawn_to
+        return bool(withdrawn_since(tx, told))
 
     def _published(self, take: Callable[[], SignedCheckpoint]) -> SignedCheckpoint:
         with suppress(AnchorError):  # tried again below; a contradiction stops it here

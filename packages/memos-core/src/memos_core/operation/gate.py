@@ -356,11 +356,8 @@ class Gate:
         present = fetch(tx, [cube.id]).get(cube.id)
         if not isinstance(present, Record):
             return cube
-        levels = dict(cube.meta.field_sensitivity)
-        for path, level in present.memcube().meta.field_sensitivity.items():
-            levels[path] = max(level, levels.get(path, level))
-        changed = cube.meta.model_copy(update={"field_sensitivity": levels})
-        return cube.model_copy(update={"meta": changed})
+        held = cube.meta.at_least_as_strict(present.memcube().meta)
+        return cube.model_copy(update={"meta": held})
 
     def space_of(self, tx: Transaction, cube: CubeRow) -> str:
         """Return the path of the space that a memory lies in."""

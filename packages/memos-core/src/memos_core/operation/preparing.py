@@ -32,8 +32,7 @@ class Raw:
     @classmethod
     def of(cls, header: Header, content: Content, *, before: MemCube) -> Raw:
         """Describe a memory's next version, which has this header and content."""
-        level = Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
-        return cls(content, header.metadata, header.field_sensitivity, level, before)
+        return cls(content, header.metadata, header.field_sensitivity, header.level, before)
 
 
 @dataclass(frozen=True, slots=True)

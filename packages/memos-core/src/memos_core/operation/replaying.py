@@ -109,7 +109,7 @@ class Replayer:
         if told["access"] and not access:
             access = (self._gate.registry.principal_name(tx, found.cube.owner_id),)
         purposes = _both(before.purposes, told["purposes"]) or tuple(told["purposes"])
-        level = max(Sensitivity(told["sensitivity"]), before.sensitivity or Sensitivity.PUBLIC)
+        level = max(Sensitivity(told["sensitivity"]), before.level)
         narrow = {"sensitivity": level, "access": access, "purposes": purposes}
         header = before.model_copy(update=narrow)
         if narrows(before, header):

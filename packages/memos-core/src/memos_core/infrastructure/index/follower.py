@@ -123,7 +123,7 @@ class Follower(Generic[E, V]):
         self._presence.holds(name)
         try:
             yield page
-        except BaseException:
+        except BaseException:  # whatever stopped it, nothing is held, and it goes on its way
             self._presence.lets_go(name)
             raise
 

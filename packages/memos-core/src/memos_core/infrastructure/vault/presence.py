@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from memos_core.clock import Entropy
-from memos_core.infrastructure.files import unwritable
+from memos_core.infrastructure.files import locked_file, unwritable
 from memos_core.infrastructure.forking import after_fork
 
 _BLOCK: Final = 4096
+_NOBODY: Final = -1
+"""The process of a presence that was given up, so that the next use begins a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +52,28 @@ class Presence:
         self._folder = folder
         self._entropy = entropy
         self._lock = threading.Lock()
+        self._pid, self._descriptor = _NOBODY, -1
         self._enter()
         after_fork(self, Presence._leave_to_the_parent)
 
     def _leave_to_the_parent(self) -> None:
         """Close a child's copy: it would keep the parent alive for the others."""
-        os.close(self._descriptor)
-        self._pid = -1
+        if self._pid != _NOBODY:
+            os.close(self._descriptor)
+            self._pid = _NOBODY
 
     def _enter(self) -> None:
         self._pid = os.getpid()
         self._pages: dict[str, int] = {}
         self._blocks = 1
+        self._path = self._folder / f"{self._entropy.token(10).hex()}.json"
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            while not self._made():
-                pass
+            self._descriptor = locked_file(self._path)
         except OSError as error:
             what = f"{self._folder}, where processes say which pages they hold,"
             raise unwritable(what, error) from error
         self._write()
-
-    def _made(self) -> bool:
-        """Make and lock this process's file; False where another took it for an ended one's."""
-        self._path = self._folder / f"{self._entropy.token(10).hex()}.json"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, 0o600)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        if self._path.exists():
-            return True
-        os.close(self._descriptor)
-        return False
 
     def holds(self, page: str) -> None:
         """Say that a page is about to be read, so that nobody knows yet how clean it is.
@@ -114,8 +107,9 @@ class Presence:
         """Take this process's file away."""
         if self._pid == os.getpid():
             with self._lock, suppress(OSError):
-                self._path.unlink(missing_ok=True)
+                self._pid = _NOBODY  # the descriptor's number may be another file's from now on
                 os.close(self._descriptor)
+                self._path.unlink(missing_ok=True)
 
     def _mine(self) -> threading.Lock:
         """Return the lock, in a process of one's own: a parent's file says nothing of a child."""

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from memos_core.infrastructure.files import locked_file
+
 PATTERN: Final = "scratch-*.tmp"
 
 
@@ -28,23 +30,13 @@ def scratch_file(folder: Path, name: str) -> Iterator[Path]:
         OSError: It cannot be made.
     """
     path = folder / PATTERN.replace("*", name)
-    descriptor = _made(path)
+    descriptor = locked_file(path)
     try:
         yield path
     finally:
         for each in (path, *path.parent.glob(f"{path.name}-*")):  # with SQLite's own beside it
             with suppress(OSError):
                 each.unlink()
-        os.close(descriptor)
-
-
-def _made(path: Path) -> int:
-    """Make and lock a file, again where somebody took it for one that was left behind."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():
-            return descriptor
         os.close(descriptor)
 
 

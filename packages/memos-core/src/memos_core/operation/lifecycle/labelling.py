@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from memos_core.cube import Header, Sensitivity, Source
+from memos_core.cube import Header, Source
 from memos_core.infrastructure.governance.labels import Atom, Label
 from memos_core.infrastructure.governance.redaction import top_level
 from memos_core.infrastructure.governance.registry import Registry
@@ -30,7 +30,7 @@ def own_atom(space: str, header: Header, sources: Iterable[str], *, cube: str = 
         sources: The ids of who wrote it and of where it came from.
         cube: Its id, where grants on just this memory count.
     """
-    level = Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
+    level = header.level
     top = top_level(header.marks, header.field_sensitivity)
     return Atom(
         space,

@@ -44,11 +44,8 @@ class Step:
 
 def described_as(header: Header, was: Header) -> Header:
     """Give a header the description of another; levels of fields only ever rise."""
-    levels = dict(header.field_sensitivity)
-    for path, level in was.field_sensitivity.items():
-        levels[path] = max(level, levels.get(path, level))
     described = {name: getattr(was, name) for name in DESCRIPTIVE}
-    return header.model_copy(update=described | {"field_sensitivity": levels})
+    return header.at_least_as_strict(was).model_copy(update=described)
 
 
 class Reverter:

@@ -380,7 +380,7 @@ class Updater:
         before = header_of(record)
         if narrows(before, after):
             ids = [self._gate.registry.ensure_principal(tx, each) for each in after.access]
-            levels = [_level(after), *after.field_sensitivity.values()]
+            levels = [after.level, *after.field_sensitivity.values()]
             asks: dict[str, JsonValue] = {
                 "sensitivity": int(max(levels)),
                 "access": [*ids],
@@ -445,15 +445,11 @@ def narrows(before: Header, after: Header) -> bool:
 
     levels = before.field_sensitivity
     return (
-        _level(after) > _level(before)
+        after.level > before.level
         or shuts(before.access, after.access)
         or shuts(before.purposes, after.purposes)
         or any(level > levels.get(path, 0) for path, level in after.field_sensitivity.items())
     )
-
-
-def _level(header: Header) -> Sensitivity:
-    return Sensitivity.INTERNAL if header.sensitivity is None else header.sensitivity
 
 
 def header_of(record: Record) -> Header:

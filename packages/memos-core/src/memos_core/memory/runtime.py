@@ -7,90 +7,36 @@ text and says so. Needs the extra `[models]`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from queue import Queue
-from typing import Any, Final
+from typing import Any
 
 import torch
-import transformers
-from pydantic import BaseModel, ConfigDict
 from transformers import (
     DynamicCache,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.cache_utils import DynamicLayer
 
-from memos_core.content import Message
 from memos_core.errors import InvalidInputError
-from memos_core.memory.activation import KVState, check_ids
-
-_PIECE: Final = 1 << 26
-"""Bytes of weights that are hashed at once."""
-_FLEETING: Final = ("_name_or_path", "transformers_version", "_attn_implementation_autoset")
-
-Prompt = str | Sequence[Message] | Sequence[int]
-"""Text, a conversation for the model's chat template, or token ids."""
-
-
-class Fingerprint(BaseModel):
-    """What a state depends on; where any of it differs, the state is of no use.
-
-    Args:
-        family: The model's type, such as `llama`.
-        config: The SHA-256 of its configuration.
-        weights: The SHA-256 of all its parameters and buffers, by name.
-        tokenizer: The SHA-256 of what its tokenizer makes of a fixed text, and of its vocabulary.
-        dtype: The type of its numbers.
-        device: The kind of device: another one rounds differently.
-        attention: How attention is computed: another way rounds differently.
-        library: The versions of transformers and torch.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    family: str
-    config: str
-    weights: str
-    tokenizer: str
-    dtype: str
-    device: str
-    attention: str
-    library: str
-
-    @property
-    def id(self) -> str:
-        """One id for all of it: `mdl_` and 40 hex digits."""
-        text = json.dumps(self.model_dump(), sort_keys=True)
-        return "mdl_" + hashlib.sha256(text.encode("utf-8")).hexdigest()[:40]
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """What a model wrote.
-
-    Args:
-        text: The answer.
-        ids: Its token ids.
-        prompt_tokens: How many tokens the prompt had.
-        injected_tokens: How many of them came from memory and were not computed anew.
-        notes: Why memory was not used, or not all of it.
-    """
-
-    text: str
-    ids: tuple[int, ...]
-    prompt_tokens: int
-    injected_tokens: int
-    notes: tuple[str, ...] = ()
+from memos_core.memory.activation import KVState
+from memos_core.memory.fingerprint import Fingerprint, fingerprint_of
+from memos_core.memory.generation import (
+    Generation,
+    Listener,
+    Sampling,
+    Stops,
+    seeded,
+    text_of_ids,
+)
+from memos_core.memory.injection import Injection, Memory
+from memos_core.memory.prompts import Prompt, Prompts
 
 
 class LocalModel:
@@ -131,27 +77,18 @@ class LocalModel:
         return int(embeddings.weight.shape[0])
 
     @cached_property
+    def prompts(self) -> Prompts:
+        """How prompts become token ids."""
+        return Prompts(self.tokenizer, self.vocabulary)
+
+    @cached_property
     def fingerprint(self) -> Fingerprint:
         """What its states depend on; computed once, from all weights.
 
         Whoever changes the weights in place makes a new `LocalModel`.
         """
-        config = {
-            name: value
-            for name, value in self.model.config.to_dict().items()
-            if name not in _FLEETING
-        }
         with self._lock:
-            return Fingerprint(
-                family=str(self.model.config.model_type),
-                config=_digest(json.dumps(config, sort_keys=True, default=str)),
-                weights=_weights_digest(self.model),
-                tokenizer=_tokenizer_digest(self.tokenizer),
-                dtype=str(self.model.dtype).removeprefix("torch."),
-                device=self.model.device.type,
-                attention=str(getattr(self.model.config, "_attn_implementation", "")),
-                library=f"transformers {transformers.__version__}, torch {torch.__version__}",
-            )
+            return fingerprint_of(self.model, self.tokenizer)
 
     def tokens(self, prompt: Prompt, *, begins: bool = True, answers: bool = True) -> list[int]:
         """Turn a prompt into token ids.
@@ -165,42 +102,25 @@ class LocalModel:
         Raises:
             InvalidInputError: It is empty, or a conversation and the tokenizer has no template.
         """
-        if isinstance(prompt, str):
-            if not prompt:
-                raise InvalidInputError("the prompt is empty: write something")
-            found = self.tokenizer(prompt, add_special_tokens=begins)["input_ids"]
-        elif prompt and isinstance(prompt[0], Message):
-            found = self._templated(prompt, answers=answers)  # type: ignore[arg-type]  # all messages
-        else:
-            found = list(prompt)
-        return list(check_ids(found, self.vocabulary))
+        return self.prompts.tokens(prompt, begins=begins, answers=answers)
 
-    def _templated(self, messages: Sequence[Message], *, answers: bool) -> list[int]:
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise InvalidInputError(
-                "the tokenizer has no chat template: give the prompt as text, or set one"
-            )
-        plain = [{"role": each.role, "content": each.text} for each in messages]
-        text = self.tokenizer.apply_chat_template(
-            plain, add_generation_prompt=answers, tokenize=False
-        )
-        found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
-
-    def prefill(self, prompt: Prompt, *, text: str = "") -> KVState:
+    def prefill(self, prompt: Prompt, *, text: str = "", onto: KVState | None = None) -> KVState:
         """Compute the keys and values of a prompt, for use in many prompts that begin with it.
 
         Args:
             prompt: The beginning of those prompts.
             text: What it says, for models that cannot use the state; of a text prompt that itself.
+            onto: A state of what the prompt begins with, which is then not computed again.
 
         Raises:
             InvalidInputError: The model's cache is of another kind, so no state can be kept.
         """
         ids = self.tokens(prompt, answers=False)
-        cache = DynamicCache()
         with self._lock, torch.inference_mode():
-            self.model(self._batch([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1)
+            usable, _notes = self._usable([ids], onto)
+            cache = self._cache(usable, 1)
+            rest = ids[0 if usable is None else len(usable.ids) :]
+            self.model(self._batch([rest]), past_key_values=cache, use_cache=True, logits_to_keep=1)
         layers = [
             (layer.keys, layer.values)
             for layer in cache.layers
@@ -211,46 +131,48 @@ class LocalModel:
                 f"{type(self.model).__name__} keeps something else than keys and values for each "
                 "token, of which no exact state can be stored: use this memory as text"
             )
-        said = text or (prompt if isinstance(prompt, str) else _text(self.tokenizer, ids))
+        said = text or (prompt if isinstance(prompt, str) else text_of_ids(self.tokenizer, ids))
         return KVState(tuple(ids), tuple(layers), self.fingerprint.id, said)
 
     def generate(
         self,
         prompt: Prompt,
         *,
-        memory: KVState | None = None,
+        memory: KVState | Memory | None = None,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
         seed: int | None = None,
+        stop: Sequence[str] = (),
     ) -> Generation:
         """Continue a prompt.
 
         Args:
-            prompt: The whole prompt, memory and all: what `memory` holds is only not computed anew.
-            memory: The state of what the prompt begins with.
+            prompt: What is asked. Where `memory` is a plain state, the whole prompt, memory and
+                all: what the state holds is only not computed anew.
+            memory: What a session gave for this model; or the state of what the prompt begins with.
             max_new_tokens: The most tokens of the answer.
             temperature: 0 takes the likeliest token each time.
             seed: For answers with a temperature that can be repeated.
+            stop: Texts before which the answer ends.
 
         Returns:
-            The answer, the same with memory as without it.
+            The answer, the same with a state as without it.
+
+        Raises:
+            NotFoundError: The memory may not be used, or no more.
         """
-        return self.generate_many(
-            [prompt],
-            memory=memory,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=seed,
-        )[0]
+        sampling = Sampling(max_new_tokens, temperature, seed, tuple(stop))
+        return self._generated([prompt], memory, sampling)[0]
 
     def generate_many(
         self,
         prompts: Sequence[Prompt],
         *,
-        memory: KVState | None = None,
+        memory: KVState | Memory | None = None,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
         seed: int | None = None,
+        stop: Sequence[str] = (),
     ) -> list[Generation]:
         """Continue several prompts that share a memory.
 
@@ -258,112 +180,142 @@ class LocalModel:
 
         Args:
             prompts: As for `generate`.
-            memory: The state of what they all begin with.
+            memory: As for `generate`; for all of them.
             max_new_tokens: The most tokens of each answer.
             temperature: 0 takes the likeliest token each time.
             seed: For answers with a temperature that can be repeated.
+            stop: Texts before which an answer ends.
         """
-        rows = [self.tokens(each) for each in prompts]
-        groups: dict[int, list[int]] = {}
-        for number, ids in enumerate(rows):
-            groups.setdefault(len(ids), []).append(number)
+        sampling = Sampling(max_new_tokens, temperature, seed, tuple(stop))
+        return self._generated(prompts, memory, sampling)
+
+    def _generated(
+        self, prompts: Sequence[Prompt], memory: KVState | Memory | None, sampling: Sampling
+    ) -> list[Generation]:
         found: dict[int, Generation] = {}
-        with self._lock, _seeded(seed, self.model.device):
-            for numbers in groups.values():
-                batch = [rows[each] for each in numbers]
-                made = self._continued(batch, memory, max_new_tokens, temperature)
-                found |= dict(zip(numbers, made, strict=True))
+        with self._injected(memory) as given:
+            rows = [self.prompts.with_memory(given.text, each) for each in prompts]
+            groups: dict[int, list[int]] = {}
+            for number, ids in enumerate(rows):
+                groups.setdefault(len(ids), []).append(number)
+            with self._lock, seeded(sampling.seed, self.model.device):
+                for numbers in groups.values():
+                    made = self._continued([rows[each] for each in numbers], given, sampling)
+                    found |= dict(zip(numbers, made, strict=True))
+            given.check()  # what may not be used any more has written nothing
         return [found[number] for number in range(len(rows))]
 
     def stream(
         self,
         prompt: Prompt,
         *,
-        memory: KVState | None = None,
+        memory: KVState | Memory | None = None,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
         seed: int | None = None,
+        stop: Sequence[str] = (),
     ) -> Iterator[str]:
         """Continue a prompt, piece by piece; whoever stops listening stops the model.
 
         Args:
             prompt: As for `generate`.
-            memory: As for `generate`.
+            memory: As for `generate`; before each piece it is asked whether it may still be used.
             max_new_tokens: The most tokens of the answer.
             temperature: 0 takes the likeliest token each time.
             seed: For answers with a temperature that can be repeated.
+            stop: Texts before which the answer ends.
         """
-        ids = self.tokens(prompt)
+        sampling = Sampling(max_new_tokens, temperature, seed, tuple(stop))
         pieces: Queue[str | None] = Queue()
-        listener = _Listener(self.tokenizer, len(ids), pieces.put)
+        with self._injected(memory) as given:
+            ids = self.prompts.with_memory(given.text, prompt)
+            listener = Listener(self.tokenizer, len(ids), sampling, pieces.put)
 
-        def work() -> None:
-            try:
-                with self._lock, _seeded(seed, self.model.device):
-                    self._continued([ids], memory, max_new_tokens, temperature, listener)
-                listener.end()
-            finally:
-                pieces.put(None)
+            def work() -> None:
+                try:
+                    with self._lock, seeded(sampling.seed, self.model.device):
+                        self._continued([ids], given, sampling, listener)
+                    listener.end()
+                finally:
+                    pieces.put(None)
 
-        with ThreadPoolExecutor(1, thread_name_prefix="memos-generate") as pool:
-            working = pool.submit(work)
-            try:
-                while (piece := pieces.get()) is not None:
-                    yield piece
-            finally:
-                listener.stopped = True
-            working.result()  # what went wrong there is raised here
+            with ThreadPoolExecutor(1, thread_name_prefix="memos-generate") as pool:
+                working = pool.submit(work)
+                try:
+                    while (piece := pieces.get()) is not None:
+                        given.check()
+                        yield piece
+                finally:
+                    listener.stopped = True
+                working.result()  # what went wrong there is raised here
+
+    @contextmanager
+    def _injected(self, memory: KVState | Memory | None) -> Iterator[Injection]:
+        if memory is None or isinstance(memory, KVState):
+            yield Injection(state=memory)
+            return
+        with memory.opened(self) as given:
+            given.check()
+            yield given
 
     def _continued(
         self,
         batch: Sequence[Sequence[int]],
-        memory: KVState | None,
-        max_new_tokens: int,
-        temperature: float,
-        listener: _Listener | None = None,
+        given: Injection,
+        sampling: Sampling,
+        listener: Listener | None = None,
     ) -> list[Generation]:
         """Continue prompts of one length; the caller holds the lock."""
-        usable, notes = self._usable(batch, memory)
-        cache = DynamicCache()
-        if usable is not None:
-            # Filling the cache copies the tensors, so what the model appends reaches no memory.
-            cache = DynamicCache(
-                ddp_cache_data=[
-                    tuple(
-                        each.to(self.model.device).expand(len(batch), -1, -1, -1) for each in pair
-                    )
-                    for pair in usable.layers
-                ]
-            )
+        usable, notes = self._usable(batch, given.state)
         ids = self._batch(batch)
-        options: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
-        if temperature > 0:
-            options = {"do_sample": True, "temperature": temperature}
+        criteria = [listener] if listener else []
+        stops = [Stops(self.tokenizer, len(batch[0]), sampling)] if sampling.stop else []
         pad = self.tokenizer.pad_token_id
         with torch.inference_mode():
             model: Any = self.model
             out = model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
-                past_key_values=cache,
-                max_new_tokens=max_new_tokens,
+                past_key_values=self._cache(usable, len(batch)),
                 pad_token_id=pad if pad is not None else 0,
-                stopping_criteria=StoppingCriteriaList([listener] if listener else []),
-                **options,
+                stopping_criteria=StoppingCriteriaList([*criteria, *stops]),
+                **sampling.options,
             )
         injected = 0 if usable is None else len(usable.ids)
+        said = (*given.notes, *notes)
         return [
-            self._generation(row[len(batch[0]) :].tolist(), len(batch[0]), injected, notes)
+            self._generation(row[len(batch[0]) :].tolist(), len(batch[0]), injected, said, sampling)
             for row in out
         ]
 
+    def _cache(self, state: KVState | None, rows: int) -> DynamicCache:
+        """Make a cache that begins with a state, for so many prompts.
+
+        Filling it copies the tensors, so what the model appends reaches no memory. It is made
+        without the configuration: then layers with a sliding window keep every token too.
+        """
+        if state is None:
+            return DynamicCache()
+        device = self.model.device
+        return DynamicCache(
+            ddp_cache_data=[
+                tuple(each.to(device).expand(rows, -1, -1, -1) for each in pair)
+                for pair in state.layers
+            ]
+        )
+
     def _generation(
-        self, ids: list[int], prompt_tokens: int, injected: int, notes: tuple[str, ...]
+        self,
+        ids: list[int],
+        prompt_tokens: int,
+        injected: int,
+        notes: tuple[str, ...],
+        sampling: Sampling,
     ) -> Generation:
         ends = self.model.generation_config.eos_token_id
         stops = {ends} if isinstance(ends, int) else set(ends or ())
         kept = next((n + 1 for n, each in enumerate(ids) if each in stops), len(ids))
-        text = _text(self.tokenizer, ids[:kept])
+        text = sampling.cut(text_of_ids(self.tokenizer, ids[:kept]))
         return Generation(text, tuple(ids[:kept]), prompt_tokens, injected, notes)
 
     def _usable(
@@ -385,88 +337,3 @@ class LocalModel:
 
     def _batch(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         return torch.tensor([list(ids) for ids in rows], device=self.model.device)
-
-
-class _Listener(StoppingCriteria):
-    """Hands on each piece of text as soon as it cannot change any more, and stops when told to."""
-
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, start: int, tell: Callable[[str], None]
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._start = start
-        self._tell = tell
-        self._ids: list[int] = []
-        self._said = 0
-        self.stopped = False
-
-    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
-        self._ids = input_ids[0, self._start :].tolist()
-        text = _text(self._tokenizer, self._ids)
-        if not text.endswith("\ufffd"):  # half a character: the rest comes with the next token
-            self._say(text)
-        return torch.full((1,), self.stopped, device=input_ids.device)
-
-    def end(self) -> None:
-        """Hand on what is left."""
-        self._say(_text(self._tokenizer, self._ids))
-
-    def _say(self, text: str) -> None:
-        if len(text) > self._said:
-            self._tell(text[self._said :])
-            self._said = len(text)
-
-
-def _text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True))
-
-
-@contextmanager
-def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Draw from a seed within the block, and leave the random state as it was."""
-    if seed is None:
-        yield
-        return
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
-
-
-def _weights_digest(model: PreTrainedModel) -> str:
-    """Hash every parameter and buffer, by name, in its own bytes."""
-    digest = hashlib.sha256()
-    tensors: Mapping[str, torch.Tensor] = dict(model.named_parameters()) | dict(
-        model.named_buffers()
-    )
-    for name in sorted(tensors):
-        tensor = tensors[name].detach()
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        flat = tensor.reshape(-1)
-        step = max(1, _PIECE // max(1, tensor.element_size()))
-        for start in range(0, flat.numel(), step):
-            piece = flat[start : start + step].contiguous().cpu()
-            digest.update(piece.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash the vocabulary, the template, and what becomes of a text with all kinds of characters.
-
-    The rules of a tokenizer can be code, so what it does is taken with what it is.
-    """
-    probe = "The quick brown fox, 1234567890: \u00fcber \u4e2d\u6587 \U0001f680\n\tnaive  spaces."
-    said = {
-        "vocabulary": sorted(tokenizer.get_vocab().items()),
-        "added": sorted(str(each) for each in tokenizer.get_added_vocab()),
-        "template": getattr(tokenizer, "chat_template", None),
-        "probe": tokenizer(probe)["input_ids"],
-    }
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        said["rules"] = backend.to_str()
-    return _digest(json.dumps(said, sort_keys=True, default=str))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()

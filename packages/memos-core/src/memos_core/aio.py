@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
 
@@ -36,6 +36,9 @@ from memos_core.operation.retrieval.versions import Diff
 from memos_core.results import BackupReport, ForgetReport, Hits, LogEntry, Page, PruneReport
 from memos_core.session import Ref, Session
 from memos_core.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from memos_core.memory.runtime import LocalModel
 
 T = TypeVar("T")
 
@@ -416,9 +419,13 @@ class AsyncSession:
         """Take a memory out of the archive; see `Session.unarchive`."""
         return await self._run(self._session.unarchive, ref, reason=reason)
 
-    async def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
+    async def context(
+        self, query: str, *, budget_tokens: int, k: int = 50, model: LocalModel | None = None
+    ) -> MemoryContext:
         """Recall for a prompt; see `Session.context`."""
-        return await self._run(self._session.context, query, budget_tokens=budget_tokens, k=k)
+        return await self._run(
+            self._session.context, query, budget_tokens=budget_tokens, k=k, model=model
+        )
 
     async def provenance(self, ref: Ref) -> Provenance:
         """Say where a memory came from; see `Session.provenance`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memos_core.audit import Audit
 from memos_core.clock import require_aware, to_micros
@@ -19,6 +19,7 @@ from memos_core.governance import Governance
 from memos_core.infrastructure.governance.names import check_space
 from memos_core.interface.context import MemoryContext, assemble
 from memos_core.operation.gate import check_ref
+from memos_core.operation.inner.injecting import Recollection
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
 from memos_core.operation.retrieval.eligibility import Scope
@@ -30,6 +31,9 @@ from memos_core.operation.retrieval.versions import Diff
 from memos_core.results import ForgetReport, Hits, Page
 from memos_core.sharing import Sharing
 from memos_core.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from memos_core.memory.runtime import LocalModel
 
 Ref = CubeId | Key
 
@@ -323,24 +327,32 @@ class Session(Sharing):
         asked = (check_ref(ref), check_reason(reason))
         return self._engine.reverter.archive(self._actor, *asked, archived=False)
 
-    def context(self, query: str, *, budget_tokens: int, k: int = 50) -> MemoryContext:
+    def context(
+        self, query: str, *, budget_tokens: int, k: int = 50, model: LocalModel | None = None
+    ) -> MemoryContext:
         """Recall for a prompt: a fenced block of memories under a token budget.
 
         Args:
             query: What the prompt is about.
             budget_tokens: What the block may cost; it never costs more.
             k: How many memories to consider.
+            model: The local model that it is for, as in
+                `model.generate(query, memory=session.context(query, …, model=model))`.
 
         Returns:
             The block, what is in it and why, and what was left out.
         """
         check_budget(budget_tokens)
-        return assemble(
+        found = assemble(
             self.search(query, k=k),
             budget_tokens=budget_tokens,
             count_tokens=self._engine.settings.count_tokens,
             nonce=self._engine.gate.vault.entropy.token(8).hex(),
         )
+        if model is None:
+            return found
+        chosen = Recollection(found.text, tuple(item.id for item in found.items))
+        return replace(found, given=self._engine.injector.given(self._actor, chosen))
 
     def provenance(self, ref: Ref) -> Provenance:
         """Say where a memory came from: author, origin, trust, signature, and its sources.

@@ -55,6 +55,7 @@ from memos_core.operation.engine import Engine
 from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
+from memos_core.operation.inner.injecting import Injector
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
@@ -445,6 +446,7 @@ def _wire(
         policing=Policing(gate, sources, quotas, auditor.tell),
         retention=retention,
         explainer=Explainer(gate, grants),
+        injector=Injector(gate),
         auditor=auditor,
         settings=settings,
     )

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from memos_core.cube import CubeId, Source
 from memos_core.errors import InvalidInputError
+from memos_core.memory.injection import Injection, Memory
 from memos_core.results import Hit
+
+if TYPE_CHECKING:
+    from memos_core.memory.runtime import LocalModel
 
 _INDENT: Final = "    "
 _HEAD: Final = ("id", "by", "speaker", "source", "trust", "time")
@@ -66,6 +71,7 @@ class MemoryContext:
         left_out: What was found but did not fit the budget.
         tokens: What the block costs.
         hits: The hits behind the items, in the same order, with why each was chosen.
+        given: What a local model is given, under the session's rights.
     """
 
     text: str
@@ -73,6 +79,23 @@ class MemoryContext:
     left_out: tuple[CubeId, ...]
     tokens: int
     hits: tuple[Hit, ...] = ()
+    given: Memory | None = field(default=None, repr=False, compare=False)
+
+    @contextmanager
+    def opened(self, model: LocalModel) -> Iterator[Injection]:
+        """Make it ready for one generation: `model.generate(prompt, memory=context)`.
+
+        Args:
+            model: The model that is going to generate.
+
+        Raises:
+            NotFoundError: A memory in it may not be read any more.
+        """
+        if self.given is None:
+            yield Injection(self.text)
+            return
+        with self.given.opened(model) as injection:
+            yield injection
 
 
 def clean(text: str) -> str:

@@ -9,6 +9,7 @@ from memos_core.operation.backups import Backups
 from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
+from memos_core.operation.inner.injecting import Injector
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
@@ -48,5 +49,6 @@ class Engine:
     policing: Policing
     retention: Retention
     explainer: Explainer
+    injector: Injector
     auditor: Auditor
     settings: Settings

@@ -1,10 +1,11 @@
-"""Small models with random weights: right in shape and in what they compute, wise in nothing.
+"""Small models: with random weights, wise in nothing; and one from a folder, that knows something.
 
 Needs the extra `[models]`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -13,6 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
+from memos_core.errors import InvalidInputError
 from memos_core.memory.runtime import LocalModel
 
 WORDS: Final = 300
@@ -77,3 +79,23 @@ def random_model(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float
             if weights.dim() > 1:
                 weights.data.normal_(std=0.15)
     return LocalModel(model.to(dtype), word_tokenizer())
+
+
+def trained_model(folder: Path | str) -> LocalModel:
+    """Read a model that somebody trained from a folder; nothing is fetched from anywhere.
+
+    The fixture of this project is `tests/models/fact_llama`, made by `tests/models/train.py`.
+
+    Args:
+        folder: What `save_pretrained` of a model and its tokenizer wrote.
+
+    Raises:
+        InvalidInputError: There is no such model.
+    """
+    models: Any = transformers.AutoModelForCausalLM
+    tokenizers: Any = transformers.AutoTokenizer
+    if not (Path(folder) / "model.safetensors").is_file():
+        raise InvalidInputError(f"{folder} holds no model.safetensors: train one into it")
+    own = {"local_files_only": True, "trust_remote_code": False}
+    model = models.from_pretrained(folder, use_safetensors=True, **own)
+    return LocalModel(model, tokenizers.from_pretrained(folder, **own))

@@ -1,0 +1,1 @@
+"""Models to test with, and how they are made."""

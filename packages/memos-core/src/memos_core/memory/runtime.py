@@ -26,6 +26,7 @@ from transformers.cache_utils import DynamicLayer
 
 from memos_core.errors import InvalidInputError
 from memos_core.memory.activation import KVState
+from memos_core.memory.adapters import Adapters
 from memos_core.memory.fingerprint import Fingerprint, fingerprint_of
 from memos_core.memory.generation import (
     Generation,
@@ -69,6 +70,7 @@ class LocalModel:
         model.train(False)
         self.tokenizer = tokenizer
         self._lock = threading.RLock()
+        self.adapters = Adapters(model, self._lock, lambda: self.fingerprint.id)
 
     @property
     def vocabulary(self) -> int:
@@ -83,7 +85,7 @@ class LocalModel:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """What its states depend on; computed once, from all weights.
+        """What its states depend on; computed once, from all weights, without adapters.
 
         Whoever changes the weights in place makes a new `LocalModel`.
         """
@@ -104,20 +106,31 @@ class LocalModel:
         """
         return self.prompts.tokens(prompt, begins=begins, answers=answers)
 
-    def prefill(self, prompt: Prompt, *, text: str = "", onto: KVState | None = None) -> KVState:
+    def prefill(
+        self,
+        prompt: Prompt,
+        *,
+        text: str = "",
+        onto: KVState | None = None,
+        adapters: Sequence[str] = (),
+    ) -> KVState:
         """Compute the keys and values of a prompt, for use in many prompts that begin with it.
 
         Args:
             prompt: The beginning of those prompts.
             text: What it says, for models that cannot use the state; of a text prompt that itself.
             onto: A state of what the prompt begins with, which is then not computed again.
+            adapters: The names of loaded adapters that are on; the state is then good for
+                generations with these alone.
 
         Raises:
             InvalidInputError: The model's cache is of another kind, so no state can be kept.
+            NotFoundError: One of the adapters is not loaded.
         """
         ids = self.tokens(prompt, answers=False)
-        with self._lock, torch.inference_mode():
-            usable, _notes = self._usable([ids], onto)
+        with self.adapters.active(adapters), torch.inference_mode():
+            state_of = self._state_of(adapters)
+            usable, _notes = self._usable([ids], onto, state_of)
             cache = self._cache(usable, 1)
             rest = ids[0 if usable is None else len(usable.ids) :]
             self.model(self._batch([rest]), past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -132,7 +145,7 @@ class LocalModel:
                 "token, of which no exact state can be stored: use this memory as text"
             )
         said = text or (prompt if isinstance(prompt, str) else text_of_ids(self.tokenizer, ids))
-        return KVState(tuple(ids), tuple(layers), self.fingerprint.id, said)
+        return KVState(tuple(ids), tuple(layers), state_of, said)
 
     def generate(
         self,
@@ -266,12 +279,13 @@ class LocalModel:
         listener: Listener | None = None,
     ) -> list[Generation]:
         """Continue prompts of one length; the caller holds the lock."""
-        usable, notes = self._usable(batch, given.state)
+        state_of = self._state_of(given.adapters)
+        usable, notes = self._usable(batch, given.state, state_of)
         ids = self._batch(batch)
         criteria = [listener] if listener else []
         stops = [Stops(self.tokenizer, len(batch[0]), sampling)] if sampling.stop else []
         pad = self.tokenizer.pad_token_id
-        with torch.inference_mode():
+        with self.adapters.active(given.adapters), torch.inference_mode():
             model: Any = self.model
             out = model.generate(
                 ids,
@@ -318,14 +332,21 @@ class LocalModel:
         text = sampling.cut(text_of_ids(self.tokenizer, ids[:kept]))
         return Generation(text, tuple(ids[:kept]), prompt_tokens, injected, notes)
 
+    def _state_of(self, adapters: Sequence[str]) -> str:
+        """Return the fingerprint of states that are computed with these adapters on."""
+        on = self.adapters.digest(adapters)
+        return f"{self.fingerprint.id}+{on[:40]}" if on else self.fingerprint.id
+
     def _usable(
-        self, batch: Sequence[Sequence[int]], memory: KVState | None
+        self, batch: Sequence[Sequence[int]], memory: KVState | None, state_of: str
     ) -> tuple[KVState | None, tuple[str, ...]]:
         """Cut a state to what all prompts begin with; at least one token is always computed."""
         if memory is None:
             return None, ()
-        if memory.fingerprint != self.fingerprint.id:
-            return None, ("the memory was computed by another model: its text was used",)
+        if memory.fingerprint != state_of:
+            ours = memory.fingerprint.partition("+")[0] == self.fingerprint.id
+            by = "with other adapters" if ours else "by another model"
+            return None, (f"the memory was computed {by}: its text was used",)
         count = min(memory.common_prefix(ids) for ids in batch)
         count = min(count, min(len(ids) for ids in batch) - 1)
         if count <= 0:

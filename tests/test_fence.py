@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memos_core import ContextItem, InvalidInputError, MemOS, Message, Session
-from memos_core.interface.context import clean, item_of, parse, render
+from memos_core.memory.fence import clean, item_of, parse, render
 from tests.conftest import Proof
 
 ITEM = ContextItem("mem_a", "user:a", "-", "import:x", "normal", "2026-01-01", "text")
@@ -84,7 +84,7 @@ def test_hostile_memories_come_back_through_a_vault(
         context = alice.context("harbour", budget_tokens=100_000)
         assert tuple(parse(context.text)) == context.items
         hit = next(hit for hit in context.hits if hit.id == cube.id)
-        assert item_of(hit).text == clean(hit.text)
+        assert item_of(hit.cube).text == clean(hit.text)
         alice.forget(cube.id)
 
 

@@ -59,8 +59,9 @@ from memos_core.infrastructure.ledger import (
     Verdict,
     verify_export,
 )
-from memos_core.interface.context import ContextItem, MemoryContext
+from memos_core.interface.context import MemoryContext
 from memos_core.listing import list_every
+from memos_core.memory.fence import ContextItem
 from memos_core.models.embedder import ChromaEmbedder, Embedder, embedder_named
 from memos_core.operation.explaining import Explanation
 from memos_core.operation.lifecycle.rewinding import Rewound

@@ -113,7 +113,15 @@ class Document(_Value):
     media_type: str = "text/plain"
 
 
-Content = str | Message | Document | JsonValue
+class Opaque(_Value):
+    """Content in a model's own terms, which is no text: tensors, described.
+
+    Its kinds are `ActivationPayload` and `ParametricPayload` of `memos_core.cube`; they are made by
+    `Session.activate` and `Session.distill` only.
+    """
+
+
+Content = str | Message | Document | Opaque | JsonValue
 
 
 def format_of(content: Content) -> Format:
@@ -139,6 +147,8 @@ def text_of(content: Content) -> str:
         return content
     if isinstance(content, Message):
         return content.text
+    if isinstance(content, Opaque):
+        return ""
     if isinstance(content, Document):
         return f"{content.title}\n{content.text}" if content.title else content.text
     return _json(content)
@@ -171,12 +181,18 @@ def to_json_value(content: Content) -> JsonValue:
     if isinstance(content, Message | Document):
         dumped: JsonValue = content.model_dump(mode="json")
         return dumped
+    if isinstance(content, Opaque):
+        given: JsonValue = content.model_dump(mode="json", exclude_unset=True)
+        return given
     return content
 
 
 def payload_text(content: Content) -> str:
-    """Return plaintext content as the JSON text that is stored and hashed."""
-    payload = {"type": "explicit", "format": format_of(content), "content": to_json_value(content)}
+    """Return content as the JSON text that is stored and hashed."""
+    value = to_json_value(content)
+    payload: JsonValue = {"type": "explicit", "format": format_of(content), "content": value}
+    if isinstance(content, Opaque):
+        payload = value
     return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

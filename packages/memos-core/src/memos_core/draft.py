@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from memos_core.clock import require_aware
-from memos_core.content import Content, Message, text_of, to_json_value
+from memos_core.content import Content, Message, Opaque, text_of, to_json_value
 from memos_core.cube import CubeId, Sensitivity, Source
 from memos_core.errors import InvalidInputError
 
@@ -220,6 +220,11 @@ def check_content(content: Content) -> None:
     Raises:
         InvalidInputError: The content cannot be a memory.
     """
+    if isinstance(content, Opaque):
+        raise InvalidInputError(
+            "activation and parametric memory is made by a model: use session.activate or "
+            "session.distill"
+        )
     if content is None or not text_of_checked(content).strip():
         raise InvalidInputError("the content is empty: give some text, a message or a JSON value")
 

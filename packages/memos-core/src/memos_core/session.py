@@ -17,9 +17,9 @@ from memos_core.errors import InvalidInputError
 from memos_core.filters import Filter, parse_filter
 from memos_core.governance import Governance
 from memos_core.infrastructure.governance.names import check_space
-from memos_core.interface.context import MemoryContext, assemble
+from memos_core.interface.context import MemoryContext, assemble, for_model
+from memos_core.modelling import Modelling
 from memos_core.operation.gate import check_ref
-from memos_core.operation.inner.injecting import Recollection
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
 from memos_core.operation.retrieval.eligibility import Scope
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Ref = CubeId | Key
 
 
-class Session(Sharing):
+class Session(Sharing, Modelling):
     """A principal at work. Get one from `MemOS.session`.
 
     Every verb is decided for this principal, in this space, for this purpose, and leaves an entry
@@ -343,16 +343,16 @@ class Session(Sharing):
             The block, what is in it and why, and what was left out.
         """
         check_budget(budget_tokens)
-        found = assemble(
-            self.search(query, k=k),
+        hits = self.search(query, k=k)
+        if model is not None:
+            asked = (self._engine, self._actor, hits)
+            return for_model(*asked, budget_tokens=budget_tokens, model=model)
+        return assemble(
+            hits,
             budget_tokens=budget_tokens,
             count_tokens=self._engine.settings.count_tokens,
             nonce=self._engine.gate.vault.entropy.token(8).hex(),
         )
-        if model is None:
-            return found
-        chosen = Recollection(found.text, tuple(item.id for item in found.items))
-        return replace(found, given=self._engine.injector.given(self._actor, chosen))
 
     def provenance(self, ref: Ref) -> Provenance:
         """Say where a memory came from: author, origin, trust, signature, and its sources.

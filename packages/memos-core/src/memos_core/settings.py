@@ -56,6 +56,11 @@ class Settings:
             `revoke` still work where the disk is full; 0 for none.
         max_vault_bytes: The most that the database may take; its log and its reserve come on top,
             and what works from the reserve may exceed it by as much. None sets no limit.
+        blobs_url: Where tensors and adapters are kept, as fsspec names it (`s3://…`); by default
+            in the vault's folder `blobs`.
+        blob_budget_bytes: The most that KV caches take there; the least useful go first, and their
+            sources stay. Adapters count and never go by themselves. None sets no limit.
+        inner_budget_bytes: Memory for KV caches that are loaded; the least useful are let go.
         busy_timeout_s: How long a writer waits for its turn before `BusyError`.
         durable_effects: Flush each effect to the disk before it is acknowledged. Off is for
             throw-away vaults and for measuring what the flush costs.
@@ -71,6 +76,9 @@ class Settings:
     checkpoint_bytes: int = 16_000_000
     reserve_bytes: int = 8 * 1024 * 1024
     max_vault_bytes: int | None = None
+    blobs_url: str | None = None
+    blob_budget_bytes: int | None = None
+    inner_budget_bytes: int = 2_000_000_000
     busy_timeout_s: float = 30.0
     durable_effects: bool = True
     span_levels: Mapping[str, Sensitivity] = field(default_factory=lambda: SPAN_LEVELS)
@@ -80,5 +88,7 @@ class Settings:
         """Refuse sizes that mean nothing."""
         if self.reserve_bytes < 0:
             raise InvalidInputError("reserve_bytes is negative: give a number of bytes, or 0")
+        if self.inner_budget_bytes < 0 or (self.blob_budget_bytes or 0) < 0:
+            raise InvalidInputError("a budget is negative: give a number of bytes")
         if self.max_vault_bytes is not None and self.max_vault_bytes <= 0:
             raise InvalidInputError("max_vault_bytes is not positive: give bytes, or None")

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from memos_core.clock import Clock, Entropy, SystemClock, SystemEntropy
 from memos_core.cube import MemCube
@@ -23,14 +23,6 @@ from memos_core.infrastructure.governance.detection.detector import Detector
 from memos_core.infrastructure.governance.detection.patterns import PatternDetector
 from memos_core.infrastructure.governance.grants import Award, Grants
 from memos_core.infrastructure.governance.names import check_principal, check_purpose, check_space
-from memos_core.infrastructure.governance.registry import Registry
-from memos_core.infrastructure.governance.sources import Sources
-from memos_core.infrastructure.index.analysis import Analyzer
-from memos_core.infrastructure.index.cache import PageCache
-from memos_core.infrastructure.index.entry import Entry
-from memos_core.infrastructure.index.fingerprint import FingerprintPage, Traced
-from memos_core.infrastructure.index.follower import Followable, Follower
-from memos_core.infrastructure.index.page import PageView, RealmPage
 from memos_core.infrastructure.ledger import (
     Anchor,
     Checkpoints,
@@ -46,38 +38,16 @@ from memos_core.infrastructure.vault.doctor import Diagnosis, examine
 from memos_core.infrastructure.vault.layout import find_vault
 from memos_core.infrastructure.vault.room import Room
 from memos_core.infrastructure.vault.vault import Vault
-from memos_core.memory.plaintext import PlaintextIndexer
 from memos_core.models.embedder import Embedder
-from memos_core.operation.auditing import VAULT_ITSELF, Auditor
-from memos_core.operation.backups import Backups
-from memos_core.operation.embedding import Embedding
-from memos_core.operation.engine import Engine
-from memos_core.operation.explaining import Explainer
-from memos_core.operation.gate import Gate
-from memos_core.operation.governing import Governing
-from memos_core.operation.inner.injecting import Injector
-from memos_core.operation.lifecycle.adding import Adder
-from memos_core.operation.lifecycle.erasing import Eraser
-from memos_core.operation.lifecycle.forgetting import Forgetter
-from memos_core.operation.lifecycle.labelling import Labeller
-from memos_core.operation.lifecycle.reverting import Reverter
-from memos_core.operation.lifecycle.rewinding import Rewinder
-from memos_core.operation.lifecycle.snapshotting import Snapshotter
-from memos_core.operation.lifecycle.updating import Updater
-from memos_core.operation.policing import Policing
-from memos_core.operation.preparing import Preparer
-from memos_core.operation.quotas import Quotas
-from memos_core.operation.replaying import Replayer
-from memos_core.operation.restoring import Restorer
-from memos_core.operation.retention import Retention
-from memos_core.operation.retrieval.provenance import Provenances
-from memos_core.operation.retrieval.recall import Recall
-from memos_core.operation.retrieval.tracing import Tracer, fingerprinted
-from memos_core.operation.retrieval.versions import Versions
+from memos_core.operation.auditing import VAULT_ITSELF
 from memos_core.operation.signing import Signer
 from memos_core.results import Maintenance, RestoreReport
 from memos_core.session import Session
 from memos_core.settings import Settings
+from memos_core.wiring import wire
+
+if TYPE_CHECKING:
+    from memos_core.memory.runtime import LocalModel
 
 
 class MemOS:
@@ -103,6 +73,7 @@ class MemOS:
         settings: Settings,
         detector: Detector | None = None,
         anchors: Sequence[Anchor] = (),
+        runtime: LocalModel | None = None,
     ) -> None:
         self._vault = vault
         self._ledger = Ledger(vault)
@@ -110,7 +81,7 @@ class MemOS:
         self._anchors = tuple(anchors)
         self._acting: ContextVar[Session | None] = ContextVar("memos_acting", default=None)
         checkpoints = Checkpoints(self._keyring)
-        self._engine = _wire(
+        self._engine = wire(
             vault,
             self._ledger,
             self._keyring,
@@ -118,6 +89,7 @@ class MemOS:
             embedder,
             settings,
             detector or PatternDetector(),
+            runtime,
         )
         self._closed = False
 
@@ -132,6 +104,7 @@ class MemOS:
         entropy: Entropy | None = None,
         detector: Detector | None = None,
         anchors: Sequence[Anchor] = (),
+        runtime: LocalModel | None = None,
     ) -> MemOS:
         """Open the vault in a directory, making it if there is none.
 
@@ -145,6 +118,7 @@ class MemOS:
             detector: What finds sensitive spans in texts that are added; patterns by default.
             anchors: Where signed checkpoints of the ledger are kept outside the vault; one is
                 published when it is closed.
+            runtime: The local model for activation and parametric memory, where none is named.
 
         Raises:
             InvalidInputError: An anchor lies within the vault's own directory.
@@ -176,7 +150,12 @@ class MemOS:
         )
         try:
             memos = cls(
-                vault, embedder=embedder, settings=chosen, detector=detector, anchors=anchors
+                vault,
+                embedder=embedder,
+                settings=chosen,
+                detector=detector,
+                anchors=anchors,
+                runtime=runtime,
             )
             memos._found(owner, embedder)
         except BaseException:  # nobody else has the vault yet, so nobody else would close it
@@ -349,6 +328,7 @@ class MemOS:
         except (MemosError, OSError) as error:
             warnings.warn(f"no last checkpoint was published: {error}", stacklevel=2)
         finally:
+            self._engine.loader.close()
             self._vault.close()
 
     def __enter__(self) -> Self:
@@ -391,75 +371,3 @@ class MemOS:
 
 def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _wire(
-    vault: Vault,
-    ledger: Ledger,
-    keyring: Keyring,
-    publisher: Publisher,
-    embedder: Embedder | None,
-    settings: Settings,
-    detector: Detector,
-) -> Engine:
-    registry = Registry(vault.mint)
-    gate = Gate(vault, registry, ledger)
-    analyzer = Analyzer()
-    embedding = Embedding(embedder, vault)
-    signer = Signer(keyring)
-    preparer = Preparer(embedding, detector, settings.span_levels, signer)
-    labeller = Labeller(registry)
-    grants = Grants(vault, registry)
-    quotas, retention = Quotas(registry), Retention(gate)
-    updater = Updater(gate, preparer, labeller, quotas, retention, settings)
-    indexer = PlaintextIndexer(analyzer)
-    pages = PageCache[Followable[Entry, PageView]](settings.page_budget_bytes)
-    follower = Follower(
-        "plaintext", indexer.describe, RealmPage, pages, vault.presence, wiped=analyzer.clear
-    )
-    fingerprints = _fingerprints(indexer, settings, vault)
-    auditor = Auditor(gate, keyring, publisher)
-    eraser = Eraser(gate, [follower, fingerprints], auditor.announce)
-    forgetter = Forgetter(gate, retention, quotas, eraser)
-    sources = Sources(vault, registry)
-    replayer = Replayer(gate, forgetter, grants, sources, labeller, updater, retention)
-    restorer = Restorer(gate, replayer, keyring, publisher.checkpoints)
-    versions = Versions(gate, quotas)
-    reverter = Reverter(updater, preparer, versions)
-    recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
-    return Engine(
-        gate=gate,
-        adder=Adder(gate, preparer, labeller, updater, forgetter, quotas, settings),
-        updater=updater,
-        forgetter=forgetter,
-        eraser=eraser,
-        backups=Backups(gate, publisher),
-        restorer=restorer,
-        recall=recall,
-        versions=versions,
-        reverter=reverter,
-        rewinder=Rewinder(gate, updater, reverter, quotas),
-        snapshotter=Snapshotter(gate),
-        tracer=Tracer(gate, recall, fingerprints),
-        provenances=Provenances(gate, signer, quotas),
-        governing=Governing(gate, grants, labeller, auditor.tell),
-        policing=Policing(gate, sources, quotas, auditor.tell),
-        retention=retention,
-        explainer=Explainer(gate, grants),
-        injector=Injector(gate),
-        auditor=auditor,
-        settings=settings,
-    )
-
-
-def _fingerprints(
-    indexer: PlaintextIndexer, settings: Settings, vault: Vault
-) -> Follower[Traced, FingerprintPage]:
-    budget = settings.page_budget_bytes // 4
-    return Follower(
-        "fingerprints",
-        lambda found: fingerprinted(indexer, found),
-        lambda realm_id, _dims: FingerprintPage(realm_id),
-        PageCache(budget),
-        vault.presence,
-    )

@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memos_core.cube import MemCube, Version
-from memos_core.interface.context import clean
+from memos_core.memory.fence import clean
 from memos_core.results import Hit
 
 TEXT_LIMIT: Final = 400

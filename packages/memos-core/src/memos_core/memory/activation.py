@@ -10,34 +10,50 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from memos_core.errors import IntegrityError, InvalidInputError
 
 FORMAT: Final = "memos-kv/1"
+Precision = Literal["exact", "int8", "fp8"]
+"""How the numbers of a state are stored: as they are, or in a byte each with a scale per vector."""
 _MAX_LAYERS: Final = 4_096
+_MAX_HEADER: Final = 100_000_000
+_DTYPES: Final[Mapping[str, torch.dtype]] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+_STORED: Final[Mapping[str, tuple[torch.dtype, float]]] = {
+    "int8": (torch.int8, 127.0),
+    "fp8": (torch.float8_e4m3fn, 448.0),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KVState:
-    """What a causal model computed for a run of tokens from the start of a prompt.
+    """What a causal model computed for a run of tokens.
 
     Args:
         ids: The token ids, n of them.
         layers: For each layer the keys and the values, each (1, heads, n, d) in the model's dtype.
         fingerprint: The id of the model's fingerprint.
         text: The text that the ids stand for, for a model that cannot use the state.
+        start: The position of the first of them in the prompt; 0 for a whole state.
     """
 
     ids: tuple[int, ...]
     layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     fingerprint: str
-    text: str
+    text: str = ""
+    start: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -46,95 +62,188 @@ class KVState:
 
     def common_prefix(self, ids: Sequence[int]) -> int:
         """Count the tokens at the start of a prompt that this state was computed for."""
-        count = 0
-        for mine, theirs in zip(self.ids, ids, strict=False):
-            if mine != theirs:
-                break
-            count += 1
-        return count
+        return shared(self.ids, ids)
 
     def first(self, count: int) -> KVState:
         """Return the state of the first tokens only; of a causal model that is exact."""
-        if count >= len(self.ids):
-            return self
-        layers = tuple((k[:, :, :count], v[:, :, :count]) for k, v in self.layers)
-        return KVState(self.ids[:count], layers, self.fingerprint, "")
+        return self if count >= len(self.ids) else self.part(0, count)
 
-    def dump(self) -> bytes:
-        """Write the state as safetensors; `load_state` reads it back, bit for bit."""
+    def part(self, begin: int, end: int) -> KVState:
+        """Return the state of some of the tokens, which goes on where those before it end.
+
+        Args:
+            begin: The first of them, counted in this state.
+            end: The one after the last.
+        """
+        layers = tuple((k[:, :, begin:end], v[:, :, begin:end]) for k, v in self.layers)
+        return KVState(self.ids[begin:end], layers, self.fingerprint, "", self.start + begin)
+
+    def dump(self, precision: Precision = "exact") -> bytes:
+        """Write the state as safetensors; `load_state` reads it back, if exact bit for bit.
+
+        Args:
+            precision: `exact`, or a byte for each number: `int8` or `fp8` (E4M3), with one scale
+                for each token, head, and layer.
+        """
+        if precision not in get_args(Precision):
+            raise InvalidInputError(f"the precision is exact, int8 or fp8, not {precision!r}")
         tensors: dict[str, torch.Tensor] = {}
-        for number, (keys, values) in enumerate(self.layers):
-            tensors[f"{number}.keys"] = keys.detach().cpu().contiguous()
-            tensors[f"{number}.values"] = values.detach().cpu().contiguous()
+        for number, pair in enumerate(self.layers):
+            for name, tensor in zip(("keys", "values"), pair, strict=True):
+                tensors |= _packed(f"{number}.{name}", tensor.detach().cpu(), precision)
         said = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "ids": list(self.ids),
             "layers": len(self.layers),
             "text": self.text,
+            "start": self.start,
+            "precision": precision,
+            "dtype": str(self.layers[0][0].dtype).removeprefix("torch."),
         }
         return save_tensors(tensors, {"memos": json.dumps(said)})
 
 
-def load_state(data: bytes, *, device: str = "cpu") -> KVState:
+def joined(parts: Sequence[KVState]) -> KVState:
+    """Put states together that follow one another.
+
+    Raises:
+        IntegrityError: They do not, or they are of different models.
+    """
+    end = 0
+    for part in parts:
+        same = part.fingerprint == parts[0].fingerprint
+        if part.start != end or not same or len(part.layers) != len(parts[0].layers):
+            raise IntegrityError("the parts of the state do not follow one another: make it anew")
+        end += len(part.ids)
+    if len(parts) == 1:
+        return parts[0]
+    layers = tuple(
+        (torch.cat([k for k, _v in pairs], dim=2), torch.cat([v for _k, v in pairs], dim=2))
+        for pairs in zip(*(part.layers for part in parts), strict=True)
+    )
+    ids = tuple(each for part in parts for each in part.ids)
+    return KVState(ids, layers, parts[0].fingerprint)
+
+
+def load_state(source: bytes | Path, *, device: str = "cpu") -> KVState:
     """Read what `KVState.dump` wrote.
 
     Args:
-        data: The bytes.
+        source: The bytes, or the file that holds them, which is mapped and not read.
         device: Where the tensors go.
 
     Raises:
         IntegrityError: It is something else, or its parts do not fit together.
     """
-    said = _read_header(data)
+    said = _read_header(source)
     try:
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+        tensors = load_tensors(source) if isinstance(source, bytes) else _mapped(source)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise IntegrityError(f"the stored state is no safetensors: {error}") from error
-    count = said["layers"]
-    names = {f"{n}.{kind}" for n in range(count) for kind in ("keys", "values")}
+    names = {f"{n}.{kind}" for n in range(said["layers"]) for kind in ("keys", "values")}
+    if said["precision"] != "exact":
+        names |= {f"{each}.scale" for each in names}
     if names != set(tensors):
         raise IntegrityError("the stored state lacks layers, or has others than it says")
+    dtype = _DTYPES[said["dtype"]]
     layers = tuple(
-        (tensors[f"{n}.keys"].to(device), tensors[f"{n}.values"].to(device)) for n in range(count)
+        (
+            _unpacked(tensors, f"{n}.keys", dtype).to(device),
+            _unpacked(tensors, f"{n}.values", dtype).to(device),
+        )
+        for n in range(said["layers"])
     )
-    state = KVState(tuple(said["ids"]), layers, said["fingerprint"], said["text"])
-    _check_shapes(state)
+    ids = tuple(said["ids"])
+    state = KVState(ids, layers, said["fingerprint"], said["text"], said["start"])
+    _check_shapes(state, dtype)
     return state
 
 
-def _read_header(data: bytes) -> Mapping[str, Any]:
+def _mapped(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework="pt") as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+
+
+def _packed(name: str, tensor: torch.Tensor, precision: Precision) -> dict[str, torch.Tensor]:
+    if precision == "exact":
+        return {name: tensor.contiguous()}
+    dtype, top = _STORED[precision]
+    plain = tensor.float()
+    scale = plain.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / top
+    small = plain / scale
+    small = small.round() if precision == "int8" else small
+    return {name: small.to(dtype).contiguous(), f"{name}.scale": scale.contiguous()}
+
+
+def _unpacked(tensors: Mapping[str, torch.Tensor], name: str, dtype: torch.dtype) -> torch.Tensor:
+    tensor, scale = tensors[name], tensors.get(f"{name}.scale")
+    if scale is None:
+        return tensor
+    fits = scale.dim() == tensor.dim() == 4 and scale.shape == (*tensor.shape[:3], 1)
+    if not fits:
+        raise IntegrityError(f"the scale of {name} in the stored state does not fit it")
+    return (tensor.float() * scale).to(dtype)
+
+
+def _read_header(source: bytes | Path) -> dict[str, Any]:
     """Read the header of safetensors without their tensors: 8 bytes of length, then JSON."""
     wrong = IntegrityError("the stored state is none of MemOS, or of a newer version")
     try:
-        length = int.from_bytes(data[:8], "little")
-        said = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["memos"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        said = json.loads(json.loads(_header_bytes(source))["__metadata__"]["memos"])
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise wrong from error
+    if not isinstance(said, dict):
+        raise wrong
+    defaults: dict[str, Any] = {"start": 0, "precision": "exact", "dtype": "float32"}
+    said = defaults | said
     fits = (
-        isinstance(said, dict)
-        and said.get("format") == FORMAT
+        said.get("format") == FORMAT
         and isinstance(said.get("ids"), list)
         and all(isinstance(each, int) for each in said["ids"])
         and isinstance(said.get("layers"), int)
         and 0 < said["layers"] <= _MAX_LAYERS
         and isinstance(said.get("fingerprint"), str)
         and isinstance(said.get("text"), str)
+        and isinstance(said["start"], int)
+        and said["precision"] in get_args(Precision)
+        and said["dtype"] in _DTYPES
     )
     if not fits:
         raise wrong
-    found: Mapping[str, Any] = said
-    return found
+    return said
 
 
-def _check_shapes(state: KVState) -> None:
+def _header_bytes(source: bytes | Path) -> bytes:
+    if isinstance(source, bytes):
+        return source[8 : 8 + int.from_bytes(source[:8], "little")]
+    with source.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        return stream.read(min(length, _MAX_HEADER))
+
+
+def _check_shapes(state: KVState, dtype: torch.dtype) -> None:
     for number, pair in enumerate(state.layers):
         for tensor in pair:
-            if tensor.dim() != 4 or tensor.shape[0] != 1 or tensor.shape[2] != len(state.ids):
+            same = tensor.shape == state.layers[0][0].shape and tensor.dtype == dtype
+            if (
+                not same
+                or tensor.dim() != 4
+                or tensor.shape[0] != 1
+                or tensor.shape[2] != len(state.ids)
+            ):
                 raise IntegrityError(
-                    f"layer {number} of the stored state has the shape {tuple(tensor.shape)}, "
-                    f"which does not fit {len(state.ids)} tokens"
+                    f"layer {number} of the stored state has the shape {tuple(tensor.shape)} of "
+                    f"{tensor.dtype}, which does not fit {len(state.ids)} tokens of {dtype}"
                 )
+
+
+def shared(ones: Sequence[int], others: Sequence[int]) -> int:
+    """Count the items at the beginning that two sequences share."""
+    for count, (one, other) in enumerate(zip(ones, others, strict=False)):
+        if one != other:
+            return count
+    return min(len(ones), len(others))
 
 
 def check_ids(ids: Sequence[int], vocabulary: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from memos_core.clock import from_micros, to_micros
-from memos_core.content import Content, payload_text, revive, text_of
+from memos_core.content import Content, Opaque, payload_text, revive, text_of
 from memos_core.cube import Header, Kind, Mark, MemoryState, Sensitivity
 from memos_core.draft import Draft
 from memos_core.errors import InvalidInputError
@@ -61,16 +61,14 @@ class PlaintextIndexer:
     def text(self, found: Indexable) -> str:
         """Return the text of a memory that is fingerprinted: what its least cleared reader sees."""
         version = found.record.version
-        payload: dict[str, Any] = json.loads(version.payload)
-        whole = revive(payload["content"], payload["format"])
+        whole = _content_of(version.payload)
         return text_of(_indexed(whole, json.loads(version.header))[0])
 
     def describe(self, found: Indexable) -> Entry:
         """Build the index entry of one memory."""
         cube, version = found.record.cube, found.record.version
         header: dict[str, Any] = json.loads(version.header)
-        payload: dict[str, Any] = json.loads(version.payload)
-        whole = revive(payload["content"], payload["format"])
+        whole = _content_of(version.payload)
         content, metadata = _indexed(whole, header)
         header["metadata"] = metadata
         speaker = header.get("speaker")
@@ -86,6 +84,7 @@ class PlaintextIndexer:
             when=cube.created if when is None else to_micros(when),
             expires=NEVER if cube.expires is None else cube.expires,
             archived=header.get("state") == MemoryState.ARCHIVED,
+            opaque=isinstance(whole, Opaque),
             speaker=speaker,
             terms=tuple(self._analyzer.terms(text)),
             vector=np.frombuffer(found.vector, dtype=np.float32),
@@ -94,6 +93,12 @@ class PlaintextIndexer:
                 *_content_facets(content),
             ),
         )
+
+
+def _content_of(payload: str) -> Content:
+    """Read the content of a stored payload; what is no text has no words to be found by."""
+    stored: dict[str, Any] = json.loads(payload)
+    return revive(stored["content"], stored["format"]) if "content" in stored else Opaque()
 
 
 def _indexed(content: Content, header: Mapping[str, Any]) -> tuple[Content, dict[str, JsonValue]]:
@@ -111,7 +116,7 @@ def _facets(
     header: Mapping[str, Any], version: int, created: datetime
 ) -> list[tuple[str, TypedKey]]:
     found: list[tuple[str, TypedKey]] = [
-        ("kind", ("s", str(Kind.PLAINTEXT))),
+        ("kind", ("s", header.get("kind", Kind.PLAINTEXT.value))),
         ("version", ("n", version)),
         ("created", ("t", to_micros(created))),
         ("sensitivity", ("n", int(Sensitivity.parse(header["sensitivity"])))),
@@ -153,10 +158,10 @@ _TOLD: Final = (
 def dump_header(header: Header) -> str:
     """Return a header as the JSON text that is stored: what was given, nothing that moves.
 
-    Of the states only `archived` is one of a version, which `history` and `at` tell of.
+    Of the states, `archived` and `activated` are those of a version: `history` tells of them.
     """
     told = set(_TOLD)
-    if header.state == MemoryState.ARCHIVED:
+    if header.state in (MemoryState.ARCHIVED, MemoryState.ACTIVATED):
         told.remove("state")
     return header.model_dump_json(exclude_unset=True, exclude_none=True, exclude=told)
 

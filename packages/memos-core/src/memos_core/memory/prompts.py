@@ -16,7 +16,7 @@ Prompt = str | Sequence[Message] | Sequence[int]
 """Text, a conversation for the model's chat template, or token ids."""
 _GAP = "\n\n"
 _PROBES = ("a", "0", "\u00df", "(")
-"""How a message may go on after the memory: what their prompts share, every prompt begins with."""
+"""How a memory may go on: what all such prompts share, every prompt begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,16 @@ class Prompts:
         return self.tokens(memory + _GAP) + self.tokens(prompt)
 
     def beginning(self, memory: str, *, system: str | None = None, chat: bool = False) -> list[int]:
-        """Return the token ids that every prompt with this memory begins with.
+        """Return the token ids that every prompt begins with whose memory begins so.
 
         Args:
-            memory: The memory's text.
+            memory: The beginning of the memory's text.
             system: What the system says in those conversations, if anything.
             chat: Whether they are conversations, and not texts.
         """
-        if not chat:
-            return self.tokens(memory + _GAP)
         lead = [] if system is None else [Message(role="system", parts=system)]
-        prompts = [
-            self.with_memory(memory, [*lead, Message(role="user", parts=each)]) for each in _PROBES
-        ]
+        prompt: Prompt = [*lead, Message(role="user", parts=_PROBES[0])] if chat else _PROBES[0]
+        prompts = [self.with_memory(memory + each, prompt) for each in ("", *_PROBES)]
         same = takewhile(lambda ids: len(set(ids)) == 1, zip(*prompts, strict=False))
         return [ids[0] for ids in same]
 

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 
 from memos_core.errors import InvalidInputError
-from memos_core.memory.activation import KVState
+from memos_core.memory.activation import KVState, Precision, load_state
 from memos_core.memory.adapters import Adapters
 from memos_core.memory.fingerprint import Fingerprint, fingerprint_of
 from memos_core.memory.generation import (
@@ -146,6 +146,34 @@ class LocalModel:
             )
         said = text or (prompt if isinstance(prompt, str) else text_of_ids(self.tokenizer, ids))
         return KVState(tuple(ids), tuple(layers), state_of, said)
+
+    def error_of(self, state: KVState, precision: Precision) -> dict[str, float]:
+        """Measure what storing a state with less precision changes.
+
+        Args:
+            state: A state of this model, of at least two tokens.
+            precision: How it is stored.
+
+        Returns:
+            `logit`: the largest difference of a logit after the last token. `kl`: how far the
+            distribution of the next token diverges, in nats.
+        """
+        stored = load_state(state.part(0, len(state.ids) - 1).dump(precision))
+        exact, near = (self._next_logits(state.ids, each) for each in (state, stored))
+        probable, nearly = exact.log_softmax(-1), near.log_softmax(-1)
+        divergence = (probable.exp() * (probable - nearly)).sum()
+        return {
+            "logit": float((exact - near).abs().max()),
+            "kl": max(0.0, float(divergence)),
+        }
+
+    def _next_logits(self, ids: Sequence[int], state: KVState) -> torch.Tensor:
+        """Return the logits, float64 (vocabulary,), after ids of which a state holds the first."""
+        with self.adapters.active(()), torch.inference_mode():
+            cache = self._cache(state.first(len(ids) - 1), 1)
+            out = self.model(self._batch([ids[-1:]]), past_key_values=cache, use_cache=True)
+        logits: torch.Tensor = out.logits[0, -1].double().cpu()
+        return logits
 
     def generate(
         self,

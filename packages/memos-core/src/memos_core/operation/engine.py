@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from memos_core.operation.auditing import Auditor
 from memos_core.operation.backups import Backups
 from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
+from memos_core.operation.inner.activating import Activator
+from memos_core.operation.inner.choosing import Chooser
 from memos_core.operation.inner.injecting import Injector
+from memos_core.operation.inner.keeping import BlobKeeper
+from memos_core.operation.inner.loading import Loader
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
@@ -25,6 +30,9 @@ from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer
 from memos_core.operation.retrieval.versions import Versions
 from memos_core.settings import Settings
+
+if TYPE_CHECKING:
+    from memos_core.memory.runtime import LocalModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +58,10 @@ class Engine:
     retention: Retention
     explainer: Explainer
     injector: Injector
+    activator: Activator
+    chooser: Chooser
+    keeper: BlobKeeper
+    loader: Loader
     auditor: Auditor
     settings: Settings
+    runtime: LocalModel | None = None

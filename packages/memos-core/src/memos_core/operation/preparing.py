@@ -72,7 +72,8 @@ class Preparer:
         self._detector = detector
         self._levels = levels
 
-    def _marks(self, raw: Raw) -> tuple[Mark, ...]:
+    def marks(self, raw: Raw) -> tuple[Mark, ...]:
+        """Mark the sensitive spans of a content."""
         fresh = find_marks(raw.content, raw.metadata, self._detector, self._levels)
         if raw.before is None:
             return fresh
@@ -81,7 +82,7 @@ class Preparer:
 
     def prepare(self, embedder: Embedder, contents: Sequence[Raw]) -> list[Prepared]:
         """Mark and embed contents, in order."""
-        marks = [self._marks(each) for each in contents]
+        marks = [self.marks(each) for each in contents]
         texts = [
             embedding_text(
                 *indexed_view(each.content, each.metadata, found, each.fields, each.sensitivity)

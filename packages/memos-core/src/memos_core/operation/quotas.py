@@ -61,10 +61,12 @@ class Charge:
         return replace(self, cubes=-self.cubes, bytes=-self.bytes)
 
 
-def charge_of(version: VersionRow, author: str, space: str, *, cubes: int) -> Charge:
-    """Return what one new version costs."""
+def charge_of(
+    version: VersionRow, author: str, space: str, *, cubes: int, blob_bytes: int = 0
+) -> Charge:
+    """Return what one new version costs, with the blobs that came with it."""
     size = len(version.header.encode("utf-8")) + len(version.payload.encode("utf-8"))
-    return Charge(author, space, cubes, size)
+    return Charge(author, space, cubes, size + blob_bytes)
 
 
 class Quotas:
@@ -199,7 +201,15 @@ def charges_of(tx: Transaction, registry: Registry, chosen: Any) -> list[Charge]
     """
     cubes, versions = schema.cubes, schema.versions
     header, payload = cast(versions.c.header, LargeBinary), cast(versions.c.payload, LargeBinary)
-    size = func.sum(func.length(header) + func.length(payload))  # of bytes, not of characters
+    uses, blobs = schema.blob_uses, schema.blobs
+    held = (
+        select(func.coalesce(func.sum(blobs.c.size), 0))
+        .join_from(uses, blobs, uses.c.blob_id == blobs.c.id)
+        .where(uses.c.cube_id == versions.c.cube_id)
+        .scalar_subquery()
+    )
+    beside = case((versions.c.version == 1, held), else_=0)
+    size = func.sum(func.length(header) + func.length(payload) + beside)  # bytes, not characters
     first = func.sum(case((versions.c.version == 1, 1), else_=0))
     query = (
         select(versions.c.author_id, cubes.c.space_id, first, size)

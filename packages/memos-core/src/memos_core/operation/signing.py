@@ -7,7 +7,7 @@ import hashlib
 import rfc8785
 
 from memos_core.content import content_digest
-from memos_core.cube import Header, MemCube, PlaintextPayload
+from memos_core.cube import Header, MemCube
 from memos_core.errors import IntegrityError
 from memos_core.infrastructure.ledger.keys import Keyring
 from memos_core.infrastructure.vault.vault import Transaction
@@ -56,9 +56,9 @@ class Signer:
             tx: Any transaction.
             cube: The whole memory; one that is shown in part bears no signature.
         """
-        if not isinstance(cube.payload, PlaintextPayload) or cube.meta.signature is None:
+        if cube.meta.signature is None:
             return False
-        content_hash = content_digest(cube.payload.content)
+        content_hash = content_digest(cube.content)
         text = _statement(tx.vault_id, cube.meta, cube.id, cube.version, content_hash)
         return self._keyring.verify(tx, text, cube.meta.signature)
 

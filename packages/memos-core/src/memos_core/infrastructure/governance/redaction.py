@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from memos_core.content import (
     Content,
     Message,
+    Opaque,
     content_digest,
     format_of,
     revive,
@@ -199,6 +200,8 @@ def visible(
         for name, value in metadata.items()
     }
     kept = {name: part for name, part in parts.items() if part is not _GONE}
+    if isinstance(content, Opaque):  # it is seen as a whole or not at all
+        return content, kept
     return revive(None if shown is _GONE else shown, form), kept
 
 
@@ -213,10 +216,10 @@ def shown(cube: MemCube, clearance: Sensitivity) -> MemCube:
     if clearance == Sensitivity.PUBLIC and meta.signature is not None:
         meta = meta.model_copy(update={"signature": None})
         cube = cube.model_copy(update={"meta": meta})
-    if not isinstance(payload, PlaintextPayload) or not is_partial(cube, clearance):
+    if not is_partial(cube, clearance):
         return cube
     content, metadata = visible(
-        payload.content,
+        cube.content,
         meta.metadata,
         marks=meta.marks,
         fields=meta.field_sensitivity,
@@ -236,12 +239,9 @@ def shown(cube: MemCube, clearance: Sensitivity) -> MemCube:
         "content_hash": None if told else content_digest(content),
         "signature": None,
     }
-    return cube.model_copy(
-        update={
-            "meta": meta.model_copy(update=changes),
-            "payload": payload.model_copy(update={"content": content}),
-        }
-    )
+    if isinstance(payload, PlaintextPayload):
+        payload = payload.model_copy(update={"content": content})
+    return cube.model_copy(update={"meta": meta.model_copy(update=changes), "payload": payload})
 
 
 def is_partial(cube: MemCube, clearance: Sensitivity) -> bool:
@@ -321,7 +321,7 @@ def _texts(content: Content) -> Iterator[Text]:
                 yield from _leaves(part.get(name), f"/content/parts/{at}/{name}")
         for at, call in enumerate(value["tool_calls"]):
             yield from _leaves(call["arguments"], f"/content/tool_calls/{at}/arguments")
-    else:
+    elif not isinstance(content, Opaque):
         yield from _leaves(value, "/content")
 
 

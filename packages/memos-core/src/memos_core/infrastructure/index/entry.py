@@ -35,6 +35,7 @@ class Entry:
         vector: float32 (d,), unit length.
         facets: The fields that filters can ask for, with typed values.
         archived: Whether it was put away: only who asks for that finds it.
+        opaque: Whether it is no text but a model's: only who asks for its kind finds it.
     """
 
     cube_id: str
@@ -49,3 +50,4 @@ class Entry:
     vector: FloatArray
     facets: tuple[tuple[str, TypedKey], ...]
     archived: bool = False
+    opaque: bool = False

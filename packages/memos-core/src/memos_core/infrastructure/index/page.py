@@ -89,6 +89,7 @@ _COLUMNS: Final = {
     "created": np.int64,
     "expires": np.int64,
     "archived": np.int8,
+    "opaque": np.int8,
 }
 
 
@@ -102,7 +103,7 @@ class PageView:
         alive: bool (count,).
         vectors: float32 (count, d), rows unit length.
         columns: int arrays (count,): label, space, speaker, length, when, created, expires,
-            archived.
+            archived, opaque.
         ids: The memory of each row.
         versions: The version of each row.
         damaged: Memories that are withheld, with their labels.
@@ -223,6 +224,7 @@ class RealmPage:
             "created": entry.created,
             "expires": entry.expires,
             "archived": entry.archived,
+            "opaque": entry.opaque,
         }
         for name, value in values.items():
             self._columns[name][row] = value

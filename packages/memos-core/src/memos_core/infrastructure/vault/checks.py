@@ -108,6 +108,9 @@ _SEALED: Final = (
     _Sealed(schema.withdrawals, "withdrawal {number}: damaged"),
     _Sealed(schema.snapshots, "snapshot {id}: damaged"),
     _Sealed(schema.erasures, "erasure {id}: damaged"),
+    _Sealed(schema.blobs, "blob {id}: damaged"),
+    _Sealed(schema.blob_uses, "memory {cube_id}: damaged in blob_uses", "cube_id"),
+    _Sealed(schema.retrainings, "retraining {id}: damaged"),
 )
 
 
@@ -150,6 +153,8 @@ _POINTS: Final[tuple[tuple[Column[Any], Column[Any], str], ...]] = (
     (schema.cube_keys.c.cube_id, schema.cubes.c.id, "memory {0}: it has a key and is not there"),
     (schema.lineage.c.child_id, schema.cubes.c.id, "memory {0}: it has sources and is not there"),
     (schema.lineage.c.parent_id, schema.cubes.c.id, "memory {0}: a source, and not there"),
+    (schema.blob_uses.c.cube_id, schema.cubes.c.id, "memory {0}: it has blobs and is not there"),
+    (schema.blob_uses.c.blob_id, schema.blobs.c.id, "blob {0}: a memory needs it, and it is gone"),
     (schema.cubes.c.id, schema.cube_keys.c.cube_id, "memory {0}: its key is missing"),
     (schema.cubes.c.id, schema.journal.c.cube_id, "memory {0}: no journal tells of it"),
     (schema.cubes.c.realm_id, schema.realms.c.id, "realm {0}: it has memories and is not there"),

@@ -149,6 +149,14 @@ class Database:
             self._starved = False
             self._tidy(connection)
 
+    def check_room(self, size: int) -> None:
+        """Refuse to write a file of this size beside the database where there is no room for it.
+
+        Raises:
+            FullError: There is not.
+        """
+        self._room.check_file(size)
+
     def truncate_log(self) -> bool:
         """Fold the write-ahead log into the database and empty it.
 

@@ -5,6 +5,7 @@ vault/
   vault.db            the system of record (with SQLite's own -wal and -shm beside it)
   vault.lock          the writers' queue; never deleted
   vault.reserve       allocated zeros: what a full disk leaves for reads, forget and revoke
+  blobs/              tensors and adapters, each a file under an id of its own
   keys/               the private halves of its signing keys, for its owner only
   readers/            for each process that has it open, which pages that holds in memory
   scratch-*.tmp       a working copy, for as long as a backup is taken
@@ -24,7 +25,7 @@ from memos_core.infrastructure.files import unwritable
 MARKER: Final = "memos-vault.json"
 _OURS: Final = frozenset(
     {MARKER, "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "vault.lock", "keys"}
-    | {"readers", "vault.reserve"}
+    | {"readers", "vault.reserve", "blobs"}
 )
 _NETWORK: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "fuse.s3fs", "glusterfs", "lustre", "ncpfs"}
@@ -55,6 +56,11 @@ class VaultDirectory:
     def keys(self) -> Path:
         """The folder of the private signing keys."""
         return self.root / "keys"
+
+    @property
+    def blobs(self) -> Path:
+        """The folder of the blobs."""
+        return self.root / "blobs"
 
     @property
     def readers(self) -> Path:

@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,10 +34,12 @@ class Present:
     Args:
         pid: Its number; None where it has not said anything yet, so that nothing is known.
         pages: By kind of page and realm, the journal entry up to which it is clean.
+        name: What it is called.
     """
 
     pid: int | None
     pages: Mapping[str, int]
+    name: str = ""
 
 
 class Presence:
@@ -74,6 +76,12 @@ class Presence:
             what = f"{self._folder}, where processes say which pages they hold,"
             raise unwritable(what, error) from error
         self._write()
+
+    @property
+    def name(self) -> str:
+        """What this process is called among those that have the vault open."""
+        with self._mine():
+            return self._path.stem
 
     def holds(self, page: str) -> None:
         """Say that a page is about to be read, so that nobody knows yet how clean it is.
@@ -161,11 +169,12 @@ def _read(path: Path) -> Present | None:
     except FileNotFoundError:
         return None
     except OSError:
-        return Present(None, {})
+        return Present(None, {}, path.stem)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _parsed(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+        said = _parsed(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+        return replace(said, name=path.stem)
     else:
         with suppress(OSError):
             path.unlink()

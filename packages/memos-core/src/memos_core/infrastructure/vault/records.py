@@ -266,7 +266,7 @@ def govern(tx: Transaction, row: CubeRow) -> None:
 
 def erase(tx: Transaction, ids: Sequence[str]) -> None:
     """Delete every row that holds content, keys or vectors of these memories."""
-    for table in (schema.embeddings, schema.cube_keys, schema.versions):
+    for table in (schema.blob_uses, schema.embeddings, schema.cube_keys, schema.versions):
         tx.connection.execute(delete(table).where(table.c.cube_id.in_(ids)))
     tx.connection.execute(delete(schema.grants).where(schema.grants.c.cube_id.in_(ids)))
     tx.connection.execute(delete(schema.lineage).where(schema.lineage.c.child_id.in_(ids)))

@@ -77,6 +77,17 @@ class Room:
         held_back = self._held_back(limit)
         return limit - log - held_back + draw.share(held_back) < min(HEADROOM, limit // 8)
 
+    def check_file(self, size: int) -> None:
+        """Refuse a file beside the database that would take what others need to go on.
+
+        Raises:
+            FullError: There is not so much room.
+        """
+        if self._free() - self.log_bytes() - self._owed() - size < HEADROOM:
+            raise self.full(Draw.NOTHING, f"{size:,} bytes are to be written")
+        if size > _file_limit():
+            raise self.full(Draw.NOTHING, "the file would be too large")
+
     def is_overdrawn(self) -> bool:
         """Tell whether an ordinary write has already used what others need to go on."""
         return self._free() - self.log_bytes() < self._owed()

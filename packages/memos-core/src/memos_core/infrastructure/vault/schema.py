@@ -28,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_NUMBER: Final = 3
+SCHEMA_NUMBER: Final = 4
 _BATCH: Final = 500
 
 metadata = MetaData()
@@ -298,11 +298,37 @@ ledger = Table(
 blobs = Table(
     "blobs",
     metadata,
-    Column("digest", String(64), primary_key=True),
-    Column("label_id", String(64), ForeignKey("labels.id"), primary_key=True),
+    Column("id", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False, index=True),
+    Column("label_id", String(64), ForeignKey("labels.id"), nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", String(16), nullable=False),  # pending, ready, deleting
+    Column("writer", String(40), nullable=False),  # the process that uploads it
     Column("created", BigInteger, nullable=False),
+    Column("seal", String(64), nullable=False),
+)
+
+blob_uses = Table(
+    "blob_uses",
+    metadata,
+    Column("cube_id", String(40), ForeignKey("cubes.id"), primary_key=True),
+    Column("blob_id", String(40), ForeignKey("blobs.id"), primary_key=True, index=True),
+    Column("seal", String(64), nullable=False),
+)
+
+retrainings = Table(
+    "retrainings",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("principal_id", String(40), nullable=False),
+    Column("space", Text, nullable=False),
+    Column("key", Text),
+    Column("was", String(40), nullable=False),  # the adapter that went
+    Column("model", Text, nullable=False),  # the fingerprint of its model
+    Column("sources", Text, nullable=False),  # the memories that are left, as JSON
+    Column("recipe", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("seal", String(64), nullable=False),
 )
 
 signing_keys = Table(

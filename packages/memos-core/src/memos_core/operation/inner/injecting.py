@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from memos_core.cube import CubeId
+from memos_core.cube import ActivationPayload, CubeId, KVRecord, ParametricPayload
+from memos_core.errors import ConflictError, DamagedError, IntegrityError
+from memos_core.infrastructure.blobs import rows
+from memos_core.infrastructure.blobs.rows import Blob
 from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.injection import Injection
 from memos_core.operation.gate import Gate
+from memos_core.operation.inner.finding import is_enabled
+from memos_core.operation.inner.loading import Loader
 from memos_core.operation.inner.watching import VERB, Watch
+from memos_core.operation.quotas import Quotas
 
 if TYPE_CHECKING:
+    from memos_core.memory.activation import KVState
     from memos_core.memory.runtime import LocalModel
 
 
@@ -24,12 +32,31 @@ class Recollection:
     """What a session chose for a model.
 
     Args:
-        text: What is said in words.
-        ids: The memories behind it.
+        text: What is said in words; with a KV cache, what that holds comes first.
+        ids: The memories behind the words.
+        cache: The KV cache of how the words begin.
+        adapters: What is switched on.
     """
 
     text: str
     ids: tuple[CubeId, ...]
+    cache: CubeId | None = None
+    adapters: tuple[CubeId, ...] = ()
+
+    @property
+    def all_ids(self) -> tuple[CubeId, ...]:
+        """Every memory that it is made of."""
+        inner = () if self.cache is None else (self.cache,)
+        return tuple(dict.fromkeys([*self.ids, *inner, *self.adapters]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """A KV cache that can be loaded."""
+
+    record: KVRecord
+    blobs: tuple[Blob, ...]
+    realm_id: str
 
 
 class Injector:
@@ -37,10 +64,14 @@ class Injector:
 
     Args:
         gate: Decides and records.
+        loader: Loads tensors.
+        quotas: Limits how much is read.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, loader: Loader, quotas: Quotas) -> None:
         self._gate = gate
+        self._loader = loader
+        self._quotas = quotas
 
     def given(self, actor: Actor, chosen: Recollection) -> GivenMemory:
         """Return what a model can be given."""
@@ -49,14 +80,103 @@ class Injector:
     @contextmanager
     def opened(self, actor: Actor, chosen: Recollection, model: LocalModel) -> Iterator[Injection]:
         """Make a recollection ready for one generation."""
-        del model  # text is for every model
-        watch = Watch(self._gate, actor, chosen.ids)
+        watch = Watch(self._gate, actor, chosen.all_ids)
         watch.check()
-        if chosen.ids:
-            data: dict[str, JsonValue] = {"cubes": list(chosen.ids)}
+        notes: list[str] = []
+        cache: _Cache | None = None
+        adapters: list[tuple[Blob, str]] = []
+        if chosen.all_ids:
             with self._gate.effect(actor, VERB, durable=False) as tx:
+                self._quotas.check_reads(tx, actor)
+                cache = self._cache(tx, actor, chosen.cache, model, notes)
+                for each in chosen.adapters:
+                    adapters += self._adapter(tx, actor, each, model, notes)
+                data: dict[str, JsonValue] = {"cubes": list(chosen.all_ids)}
                 self._gate.note(tx, actor, VERB, data=data)
-        yield Injection(chosen.text, check=watch.check)
+        with ExitStack() as stack:
+            state = self._state(stack, cache, notes)
+            names = self._names(stack, model, adapters, notes)
+            yield Injection(chosen.text, state, names, tuple(notes), watch.check)
+
+    def _cache(
+        self,
+        tx: Transaction,
+        actor: Actor,
+        cube_id: CubeId | None,
+        model: LocalModel,
+        notes: list[str],
+    ) -> _Cache | None:
+        """Read what is to be loaded of a KV cache."""
+        if cube_id is None:
+            return None
+        row = self._gate.readable(tx, actor, cube_id)
+        cube = self._gate.shown(tx, actor, row)
+        kv = cube.payload.kv if isinstance(cube.payload, ActivationPayload) else None
+        if kv is None:
+            notes.append(f"memory {cube_id} is no KV cache that can be run")
+        elif cube.meta.model != model.fingerprint.id:
+            notes.append(f"memory {cube_id} was computed by another model: its text was used")
+        else:
+            try:
+                known = rows.of_cube(tx, cube_id)
+                blobs = tuple(known[part.digest] for part in kv.parts)
+            except (DamagedError, KeyError):
+                notes.append(_damaged(cube_id))
+            else:
+                if kv.precision != "exact" or kv.lossy:
+                    notes.append(f"memory {cube_id} is not exact: {_inexact(kv)}")
+                return _Cache(kv, blobs, row.cube.realm_id)
+        return None
+
+    def _adapter(
+        self, tx: Transaction, actor: Actor, cube_id: CubeId, model: LocalModel, notes: list[str]
+    ) -> list[tuple[Blob, str]]:
+        """Read what is to be loaded of an adapter."""
+        row = self._gate.readable(tx, actor, cube_id)
+        cube = self._gate.shown(tx, actor, row)
+        if not is_enabled(cube):
+            raise ConflictError(f"memory {cube_id} is not switched on: session.enable does that")
+        if cube.meta.model != model.fingerprint.id:
+            notes.append(f"memory {cube_id} was trained for another model: it is off")
+            return []
+        payload = cube.payload
+        assert isinstance(payload, ParametricPayload)  # noqa: S101 - only adapters are enabled
+        try:
+            return [(rows.of_cube(tx, cube_id)[payload.value], row.cube.realm_id)]
+        except (DamagedError, KeyError):
+            notes.append(f"memory {cube_id} is damaged on disk: it is off; run `memos doctor`")
+            return []
+
+    def _state(self, stack: ExitStack, cache: _Cache | None, notes: list[str]) -> KVState | None:
+        """Load a KV cache; where that fails, its text is used."""
+        if cache is None:
+            return None
+        try:
+            found = stack.enter_context(
+                self._loader.parts(cache.blobs, cache.realm_id, cost=cache.record.prefill_s)
+            )
+        except (DamagedError, IntegrityError) as error:
+            notes.append(f"{error}; its text was used")
+            return None
+        if found is None:
+            notes.append(
+                "the KV cache does not fit into Settings.inner_budget_bytes: its text was used"
+            )
+        return found
+
+    def _names(
+        self,
+        stack: ExitStack,
+        model: LocalModel,
+        adapters: Sequence[tuple[Blob, str]],
+        notes: list[str],
+    ) -> tuple[str, ...]:
+        """Load adapters; one that is damaged is off."""
+        try:
+            return stack.enter_context(self._loader.adapters(model, adapters))
+        except (DamagedError, IntegrityError) as error:
+            notes.append(f"{error}; no adapter is on")
+            return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +192,15 @@ class GivenMemory:
         """Make it ready for one generation by this model; the session's rights decide, now."""
         with self.injector.opened(self.actor, self.chosen, model) as given:
             yield given
+
+
+def _damaged(cube_id: CubeId) -> str:
+    return f"memory {cube_id} is damaged on disk: its text was used; run `memos doctor`"
+
+
+def _inexact(kv: KVRecord) -> str:
+    what = (
+        "caches that were computed apart were joined" if kv.lossy else f"stored as {kv.precision}"
+    )
+    off = ", ".join(f"{name} {value:.2g}" for name, value in sorted(kv.error.items()))
+    return f"{what} (measured: {off})" if off else what

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from memos_core.clock import from_micros
 from memos_core.content import payload_text
-from memos_core.cube import MemCube, MemoryState
+from memos_core.cube import Header, MemCube, MemoryState, Sensitivity
 from memos_core.draft import Draft, Key
 from memos_core.errors import ConflictError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
@@ -23,7 +23,7 @@ from memos_core.infrastructure.governance.names import (
     check_space,
     within,
 )
-from memos_core.infrastructure.governance.redaction import check_fields
+from memos_core.infrastructure.governance.redaction import check_fields, top_level
 from memos_core.infrastructure.governance.registry import SpaceRef
 from memos_core.infrastructure.ledger import Event, commitment
 from memos_core.infrastructure.vault import journal, schema
@@ -66,6 +66,21 @@ class _Written:
     event: Event
     parents: tuple[Record, ...]
     charge: Charge
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWork:
+    """What a model made for a memory.
+
+    Args:
+        verb: The ledger's name of the verb.
+        model: The model's fingerprint.
+        bytes: What its blobs take.
+    """
+
+    verb: str
+    model: str
+    bytes: int
 
 
 class Adder:
@@ -121,6 +136,59 @@ class Adder:
         with self._gate.effect(actor, VERB) as tx:
             self._embedding.adopt(tx, embedder)
             return self._write_all(tx, actor, checked, prepared, on_key)
+
+    def prepared(self, actor: Actor, draft: Draft) -> Prepared:
+        """Mark and embed what a model made, once the actor may write it."""
+        embedder = self._admitted(actor, {draft.space or actor.home})
+        raw = Raw(draft.content, draft.metadata, draft.field_sensitivity, draft.sensitivity)
+        return self._preparer.prepare(embedder, [raw])[0]
+
+    def put(
+        self,
+        tx: Transaction,
+        actor: Actor,
+        draft: Draft,
+        made: Prepared,
+        work: ModelWork,
+    ) -> MemCube:
+        """Write what a model made as a new memory, inside a running effect.
+
+        Args:
+            tx: The effect.
+            actor: Who acts.
+            draft: The memory; its content is an `Opaque` one.
+            made: What was made of it.
+            work: What made it.
+        """
+        self._embedding.adopt(tx, made.embedder)
+        space = self._spaces(tx, actor, [draft])[draft.space or actor.home]
+        self._meet(tx, actor, draft, space, made, "error")
+        written = self._compose(tx, actor, draft, space, made, 0, work)
+        self._insert(tx, [written], made.embedder)
+        self._quotas.charge(tx, [written.charge], actor)
+        return self._gate.shown(tx, actor, written.record)
+
+    def level_of(self, text: str, draft: Draft) -> Sensitivity:
+        """Return how sensitive a memory is that holds a text and cannot be shown in part."""
+        raw = Raw(text, draft.metadata, draft.field_sensitivity, draft.sensitivity)
+        return max(draft.sensitivity, top_level(self._preparer.marks(raw), {}))
+
+    def label_for(self, tx: Transaction, actor: Actor, draft: Draft) -> Label:
+        """Return, and store, the label that a memory would get, once the actor may write it."""
+        space = self._spaces(tx, actor, [draft])[draft.space or actor.home]
+        parents = tuple(self._gate.readable(tx, actor, parent) for parent in draft.parents)
+        embedder = self._embedding.embedder(tx)
+        header = compose_header(draft, space.path, actor.principal, tx.now, embedder, ())
+        return self._labels(tx, actor, header, parents)[1]
+
+    def _labels(
+        self, tx: Transaction, actor: Actor, header: Header, parents: Sequence[Record]
+    ) -> tuple[Label, Label]:
+        """Return the label that a memory brings by itself, and the one that it gets."""
+        principal_id = self._gate.registry.ensure_principal(tx, actor.principal)
+        sources = self._labeller.sources(tx, principal_id, origin_of(header))
+        own = self._labeller.label(tx, own_atom(header.space or "", header, sources), ())
+        return own, self._inherit(tx, own, parents)
 
     def _admitted(self, actor: Actor, paths: set[str]) -> Embedder:
         """Return the embedder once the actor may write: no text leaves for a model before it may.
@@ -213,18 +281,20 @@ class Adder:
         space: SpaceRef,
         made: Prepared,
         offset: int,
+        work: ModelWork | None = None,
     ) -> _Written:
         now = tx.now + offset  # so that the order of a batch is the order of its drafts
         parents = tuple(self._gate.readable(tx, actor, parent) for parent in draft.parents)
-        header = compose_header(draft, space.path, actor.principal, now, made.embedder, made.marks)
+        model = None if work is None else work.model
+        header = compose_header(
+            draft, space.path, actor.principal, now, made.embedder, made.marks, model=model
+        )
         ends = [end_of(header), *(parent.cube.expires for parent in parents)]
         end = min((each for each in ends if each is not None), default=None)
         if end is not None:  # what is derived does not outlive its sources
             header = header.model_copy(update={"expires": from_micros(end)})
         principal_id = self._gate.registry.ensure_principal(tx, actor.principal)
-        sources = self._labeller.sources(tx, principal_id, origin_of(header))
-        own_label = self._labeller.label(tx, own_atom(space.path, header, sources), ())
-        label = self._inherit(tx, own_label, parents)
+        own_label, label = self._labels(tx, actor, header, parents)
         cube_id = self._gate.vault.mint("mem")
         signer, payload = self._preparer.signer, payload_text(draft.content)
         cube = CubeRow(
@@ -257,8 +327,9 @@ class Adder:
             "version": 1,
             "commitment": commitment(key, version.content_hash),
         }
-        event = replace(self._gate.event(tx, actor, VERB, subject=cube_id, data=data), time=now)
-        charge = charge_of(version, actor.principal, space.path, cubes=1)
+        verb, size = (VERB, 0) if work is None else (work.verb, work.bytes)
+        event = replace(self._gate.event(tx, actor, verb, subject=cube_id, data=data), time=now)
+        charge = charge_of(version, actor.principal, space.path, cubes=1, blob_bytes=size)
         record = Record(cube, version)
         return _Written(record, made.vector.tobytes(), key, event, parents, charge)
 

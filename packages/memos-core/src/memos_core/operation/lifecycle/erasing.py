@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Row, insert, select, update
 
@@ -19,7 +19,6 @@ from memos_core.clock import from_micros
 from memos_core.errors import DamagedError, MemosError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import ROOT
-from memos_core.infrastructure.index.follower import Follower
 from memos_core.infrastructure.ledger import Event
 from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.presence import holders
@@ -33,24 +32,35 @@ _BACKUP: Final = "a working copy: a backup is being taken"
 _LOG: Final = "the write-ahead log: a reader still needs it"
 
 
+class Cleanable(Protocol):
+    """What holds memories of realms in this process."""
+
+    def clean(self, tx: Transaction, realm_id: str, seq: int, embedder: str) -> None:
+        """Let go of what was forgotten in a realm, up to a journal entry of it."""
+        ...
+
+
 class Eraser:
     """Brings erasures to their end.
 
     Args:
         gate: Decides and records.
-        followers: Whose pages this process holds.
+        followers: Whose pages, and tensors, this process holds.
         announce: Tells the anchors what was withdrawn; returns what went wrong.
+        collect: Removes the blobs that nothing needs; returns what went wrong.
     """
 
     def __init__(
         self,
         gate: Gate,
-        followers: Sequence[Follower[Any, Any]],
+        followers: Sequence[Cleanable],
         announce: Callable[[], tuple[str, ...]],
+        collect: Callable[[], tuple[str, ...]],
     ) -> None:
         self._gate = gate
         self._followers = tuple(followers)
         self._announce = announce
+        self._collect = collect
 
     def begin(
         self,
@@ -90,9 +100,10 @@ class Eraser:
         """Bring to an end what can be; nothing that goes wrong undoes what was forgotten."""
         with self._gate.vault.read() as tx:
             rows = _pending(tx)
+        left = self._collected()
         if not rows:
             return Maintenance((), {})
-        reasons = self._reasons(rows)
+        reasons = self._reasons(rows, left)
         ended = {each for each, why in reasons.items() if not why}
         done: tuple[str, ...] = ()
         try:
@@ -101,9 +112,17 @@ class Eraser:
             reasons |= dict.fromkeys(ended, (f"only the record of it: {error}",))
         return Maintenance(done, {each: why for each, why in reasons.items() if why})
 
-    def _reasons(self, rows: Sequence[Row[Any]]) -> dict[str, tuple[str, ...]]:
+    def _collected(self) -> tuple[str, ...]:
+        try:
+            return self._collect()
+        except MemosError as error:
+            return (f"blobs: {error}",)
+
+    def _reasons(
+        self, rows: Sequence[Row[Any]], left: tuple[str, ...]
+    ) -> dict[str, tuple[str, ...]]:
         """Say for each erasure what still holds bytes, after having done what can be done."""
-        common = [*self._announce()]
+        common = [*left, *self._announce()]
         try:
             if not self._gate.vault.database.truncate_log():
                 common.append(_LOG)

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 from pydantic import JsonValue
 
 from memos_core.clock import from_micros, later, require_aware, to_micros
-from memos_core.content import Content, Document, Message, TextPart
-from memos_core.cube import Header, Kind, Mark, Sensitivity
+from memos_core.content import Content, Document, Message, Opaque, TextPart
+from memos_core.cube import Header, Mark, Sensitivity, kind_of
 from memos_core.draft import (
     Draft,
     Interval,
@@ -130,6 +130,10 @@ def combined(old: Content, new: Content | None, mode: Mode) -> Content:
         raise InvalidInputError(f"mode is one of {', '.join(_MODES)}, not {mode!r}")
     if new is None:
         return old
+    if isinstance(old, Opaque):
+        raise InvalidInputError(
+            "what a model keeps cannot be written over: activate or distill the sources anew"
+        )
     if mode == "overwrite":
         return new
     if isinstance(old, Message) and isinstance(new, str | Message):
@@ -142,7 +146,8 @@ def combined(old: Content, new: Content | None, mode: Mode) -> Content:
         return old.model_copy(update={"text": _joined_text(old.text, added, mode)})
     if isinstance(old, str) and isinstance(new, str):
         return _joined_text(old, new, mode)
-    if not isinstance(old, str | Message | Document) and not isinstance(new, Message | Document):
+    words = str | Message | Document | Opaque
+    if not isinstance(old, words) and not isinstance(new, Message | Document | Opaque):
         return _joined_json(old, new, mode)
     raise InvalidInputError(
         f"cannot {mode} {type(new).__name__} to {type(old).__name__}: use mode='overwrite'"
@@ -175,7 +180,14 @@ def _joined_json(old: JsonValue, new: JsonValue, mode: Mode) -> JsonValue:
 
 
 def compose_header(
-    draft: Draft, space: str, owner: str, now: int, embedder: Embedder, marks: tuple[Mark, ...]
+    draft: Draft,
+    space: str,
+    owner: str,
+    now: int,
+    embedder: Embedder,
+    marks: tuple[Mark, ...],
+    *,
+    model: str | None = None,
 ) -> Header:
     """Build a memory's header from a draft.
 
@@ -186,6 +198,7 @@ def compose_header(
         now: Microseconds.
         embedder: What makes its vector.
         marks: Its sensitive spans.
+        model: The fingerprint of the model that it is for, where it is no plaintext.
 
     Raises:
         InvalidInputError: It would already have expired.
@@ -193,7 +206,7 @@ def compose_header(
     expires = _end(draft.expires, now)
     fields: dict[str, Any] = {
         "key": draft.key,
-        "kind": Kind.PLAINTEXT,
+        "kind": kind_of(draft.content),
         "semantic_type": draft.semantic_type,
         "created": from_micros(now),
         "occurred_at": draft.occurred_at,
@@ -214,5 +227,7 @@ def compose_header(
         "purposes": tuple(sorted(draft.purposes)) or None,
         "expires": expires,
         "priority": draft.priority,
+        "model": model,
+        "storage_mode": None if model is None else "safetensors",
     }
     return Header(**{name: value for name, value in fields.items() if value is not None})

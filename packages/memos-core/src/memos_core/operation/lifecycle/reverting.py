@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from memos_core.cube import Header, MemCube, MemoryState
-from memos_core.errors import ConflictError
+from memos_core.cube import Header, MemCube, MemoryState, ParametricPayload
+from memos_core.errors import ConflictError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.records import Record
 from memos_core.infrastructure.vault.vault import Transaction
@@ -23,6 +23,15 @@ DESCRIPTIVE: Final = (
 )
 """What a rollback brings back beside the content. What governs a memory stays as it is now: an old
 permission never comes back."""
+
+
+_STANDING: Final = {
+    "archive": "archived",
+    "unarchive": "not archived",
+    "enable": "enabled",
+    "disable": "not enabled",
+}
+"""How a memory stands that an action would not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +106,32 @@ class Reverter:
     def archive(self, actor: Actor, ref: Ref, reason: str, *, archived: bool) -> MemCube:
         """Put a memory into the archive, or take it out; a version says so."""
         action, state = ("archive", MemoryState.ARCHIVED) if archived else ("unarchive", None)
+        return self._put(actor, ref, reason, action, state)
+
+    def enable(self, actor: Actor, ref: Ref, reason: str, *, enabled: bool) -> MemCube:
+        """Switch an adapter on, or off; a version says so.
+
+        Raises:
+            InvalidInputError: It is no adapter.
+            ConflictError: It did not pass its gate, or is so already.
+        """
+        action, state = ("enable", MemoryState.ACTIVATED) if enabled else ("disable", None)
+        return self._put(actor, ref, reason, action, state)
+
+    def _put(
+        self, actor: Actor, ref: Ref, reason: str, action: str, state: MemoryState | None
+    ) -> MemCube:
+        """Write a version that differs in its state only."""
 
         def begin(_tx: Transaction, seen: Record) -> Compute:
             cube, header = seen.memcube(), header_of(seen)
-            if header.state == state:
-                raise ConflictError(f"memory {cube.id} is {'' if archived else 'not '}archived")
+            if action in ("enable", "disable"):
+                _check_adapter(cube, enabled=action == "enable")
+            wrong = header.state == state
+            if action == "unarchive":
+                wrong = header.state != MemoryState.ARCHIVED
+            if wrong:
+                raise ConflictError(f"memory {cube.id} is {_STANDING[action]}")
             step = Step(header.model_copy(update={"state": state}), cube, reason, action)
             return lambda embedder: self.changes(embedder, [step])[0]
 
@@ -120,3 +150,14 @@ class Reverter:
             )
             for step, made in zip(steps, self._preparer.prepare(embedder, raws), strict=True)
         ]
+
+
+def _check_adapter(cube: MemCube, *, enabled: bool) -> None:
+    """Refuse to switch on what is no adapter, or one that may not be used."""
+    lora = cube.payload.lora if isinstance(cube.payload, ParametricPayload) else None
+    if lora is None:
+        raise InvalidInputError(f"memory {cube.id} is no adapter: session.distill makes one")
+    if enabled and not lora.passed:
+        raise ConflictError(
+            f"adapter {cube.id} did not pass its gate: {'; '.join(lora.reasons) or 'no reason'}"
+        )

@@ -57,6 +57,8 @@ def eligible(view: PageView, allowed: BoolArray, scope: Scope, now: int) -> Bool
     mask &= view.columns["expires"] > now
     if scope.condition is None or not asks_for(scope.condition, "state"):
         mask &= view.columns["archived"] == 0
+    if scope.condition is None or not asks_for(scope.condition, "kind"):
+        mask &= view.columns["opaque"] == 0
     for subtree in scope.subtrees:
         inside = np.asarray([within(path, subtree) for path in view.spaces], dtype=np.bool_)
         mask &= inside[view.columns["space"]]

@@ -1,0 +1,154 @@
+"""Modelling: the verbs by which memories become part of a model, and are given to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from memos_core.cube import CubeId, MemCube
+from memos_core.draft import Draft, Key, check_reason
+from memos_core.errors import InvalidInputError
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.interface.context import MemoryContext, recollected
+from memos_core.operation.engine import Engine
+from memos_core.operation.gate import check_ref
+from memos_core.operation.inner.activating import Activation
+
+if TYPE_CHECKING:
+    from memos_core.memory.activation import Precision
+    from memos_core.memory.runtime import LocalModel
+
+Memories = CubeId | Key | MemCube | Sequence[CubeId | Key | MemCube]
+"""One memory or several: ids, keys, or the memories themselves."""
+_ID: Final = re.compile(r"mem_[a-z2-7]{20}")
+
+
+class Modelling:
+    """The verbs of memory inside models; a `Session` has them. They need the extra `[models]`.
+
+    Example:
+        >>> from memos_core.testing import temporary_memos
+        >>> from memos_core.testing.models import random_model
+        >>> with temporary_memos() as memos:
+        ...     alice, model = memos.session("user:alice"), random_model("llama")
+        ...     cache = alice.activate(alice.add("w1 w2 w3"), model)
+        ...     memory = alice.recollect(cache, model)
+        ...     model.generate("w4", memory=memory, max_new_tokens=2).injected_tokens > 0
+        True
+    """
+
+    _engine: Engine
+    _actor: Actor
+
+    def activate(
+        self,
+        sources: Memories | str,
+        model: LocalModel | None = None,
+        *,
+        precision: Precision = "exact",
+        chat: bool | None = None,
+        system: str | None = None,
+        **fields: Any,
+    ) -> MemCube:
+        """Compute the keys and values of memories, or of a text, and keep them as a memory.
+
+        It is readable to whoever may read all of its sources, and goes with any of them. A model
+        that is given it does not read them again; where it cannot be used, their text is.
+
+        Args:
+            sources: Memories, in the order in which they will stand in prompts; or a text.
+            model: What computes them; by default the vault's runtime.
+            precision: `exact`; or `int8` or `fp8`, which take less room and are not exact: what
+                that changes is measured, and kept in `payload.kv.error`.
+            chat: Whether for conversations; by default if the model has a chat template.
+            system: What the system says in those conversations, if anything.
+            **fields: Fields of `Draft` for the new memory, such as `key`, `space`, `tags`.
+
+        Returns:
+            The memory, of the kind `activation`.
+
+        Raises:
+            NotFoundError: A source is not there, or may not be read.
+            DeniedError: A source may not be derived from, or the space not be written.
+            InvalidInputError: The model keeps no keys and values for each token.
+        """
+        if isinstance(sources, str) and not _ID.fullmatch(sources):
+            return self._engine.activator.activate(
+                self._actor,
+                sources,
+                self._model(model),
+                _shape(fields),
+                Activation(precision, chat, system),
+            )
+        return self._engine.activator.activate(
+            self._actor,
+            refs_of(sources),
+            self._model(model),
+            _shape(fields),
+            Activation(precision, chat, system),
+        )
+
+    def recollect(self, memories: Memories, model: LocalModel | None = None) -> MemoryContext:
+        """Return named memories of any kind as what a model is given.
+
+        Args:
+            memories: Plaintext memories, at most one KV cache, any number of enabled adapters.
+            model: The model; by default the vault's runtime.
+
+        Returns:
+            What to pass on as `model.generate(prompt, memory=…)`.
+
+        Raises:
+            NotFoundError: One is not there, or may not be read.
+            ConflictError: An adapter is not enabled, or there are several KV caches.
+        """
+        chosen = self._engine.chooser.named(self._actor, refs_of(memories), self._model(model))
+        return recollected(self._engine, self._actor, chosen)
+
+    def enable(self, adapter: CubeId | Key, *, reason: str = "") -> MemCube:
+        """Switch an adapter on, for whoever may read it.
+
+        Raises:
+            ConflictError: It did not pass its gate, or is on already.
+        """
+        asked = (check_ref(adapter), check_reason(reason))
+        return self._engine.reverter.enable(self._actor, *asked, enabled=True)
+
+    def disable(self, adapter: CubeId | Key, *, reason: str = "") -> MemCube:
+        """Switch an adapter off; it stops counting, in every process, when this returns.
+
+        Raises:
+            ConflictError: It is off already.
+        """
+        asked = (check_ref(adapter), check_reason(reason))
+        return self._engine.reverter.enable(self._actor, *asked, enabled=False)
+
+    def _model(self, given: LocalModel | None) -> LocalModel:
+        model = given or self._engine.runtime
+        if model is None:
+            raise InvalidInputError(
+                "no model: pass one, or open the vault with MemOS.open(…, runtime=LocalModel(…))"
+            )
+        return model
+
+
+def refs_of(memories: Memories) -> list[CubeId | Key]:
+    """Return references to memories, however they were given.
+
+    Raises:
+        InvalidInputError: There are none.
+    """
+    several: Iterable[CubeId | Key | MemCube]
+    several = [memories] if isinstance(memories, str | Key | MemCube) else memories
+    found = [check_ref(each.id if isinstance(each, MemCube) else each) for each in several]
+    if not found:
+        raise InvalidInputError("no memories are named: give ids, keys, or memories")
+    return found
+
+
+def _shape(fields: dict[str, Any]) -> Draft:
+    """Check the fields of a memory whose content is yet to be made."""
+    if "parents" in fields or "content" in fields:
+        raise InvalidInputError("what it is made of is said by the sources, not by a field")
+    return Draft.of("-", fields)

@@ -1,0 +1,56 @@
+"""Finding what is made for a model, among what an actor may read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import select
+
+from memos_core.cube import CubeId, MemCube, MemoryState, ParametricPayload
+from memos_core.errors import NotFoundError
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.vault import schema
+from memos_core.infrastructure.vault.records import Record, fetch
+from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.operation.gate import Gate, Refusal
+
+
+def made_for(tx: Transaction, gate: Gate, actor: Actor, model: str) -> Iterator[MemCube]:
+    """Go through the memories that were made for a model, as the actor sees them.
+
+    Args:
+        tx: The transaction.
+        gate: Decides.
+        actor: Who asks; what he may not read is not there.
+        model: The model's fingerprint.
+    """
+    if actor.at is not None:  # what a model knew then cannot be asked now
+        return
+    ids = tx.connection.scalars(select(schema.blob_uses.c.cube_id).distinct()).all()
+    for record in fetch(tx, sorted(ids)).values():
+        if not isinstance(record, Record) or f'"model":"{model}"' not in record.version.header:
+            continue
+        try:
+            found = gate.readable(tx, actor, record.cube.id)
+        except Refusal:
+            continue
+        yield gate.shown(tx, actor, found)
+
+
+def sources_of(tx: Transaction, gate: Gate, actor: Actor, ids: tuple[CubeId, ...]) -> list[MemCube]:
+    """Return memories as the actor sees them, in order.
+
+    Raises:
+        NotFoundError: One is not there, or not to be read.
+    """
+    try:
+        return [gate.shown(tx, actor, gate.readable(tx, actor, each)) for each in ids]
+    except Refusal as refusal:
+        raise NotFoundError(str(refusal.error)) from None
+
+
+def is_enabled(cube: MemCube) -> bool:
+    """Tell whether an adapter passed its gate and was switched on."""
+    payload = cube.payload
+    lora = payload.lora if isinstance(payload, ParametricPayload) else None
+    return lora is not None and lora.passed and cube.meta.state == MemoryState.ACTIVATED

@@ -1,0 +1,120 @@
+"""Keeping blobs: written before a memory needs them, checked when read, collected in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from memos_core.errors import DamagedError, MemosError
+from memos_core.infrastructure.blobs import rows
+from memos_core.infrastructure.blobs.rows import Blob
+from memos_core.infrastructure.blobs.store import BlobStore, digest_of
+from memos_core.infrastructure.vault.reserve import Draw
+from memos_core.infrastructure.vault.vault import Vault
+
+
+class BlobKeeper:
+    """Writes, reads and collects blobs.
+
+    Args:
+        vault: Transactions.
+        store: Where the bytes lie.
+    """
+
+    def __init__(self, vault: Vault, store: BlobStore) -> None:
+        self._vault = vault
+        self._store = store
+
+    def written(self, label_id: str, datas: Sequence[bytes]) -> list[Blob]:
+        """Write blobs, or find those of equal bytes under the same label.
+
+        Nothing needs them yet: until a memory does, they go when this process ends.
+
+        Args:
+            label_id: The label of the memory that they are for.
+            datas: Their bytes.
+
+        Raises:
+            FullError: There is no room for them.
+        """
+        wanted = [Blob(self._vault.mint("blb"), digest_of(data), len(data)) for data in datas]
+        with self._vault.read() as tx:
+            there = rows.ready(tx, [each.digest for each in wanted], label_id)
+        found = [there.get(each.digest, each) for each in wanted]
+        fresh = [
+            (each, data)
+            for each, data in zip(found, datas, strict=True)
+            if each.digest not in there
+        ]
+        if fresh:
+            self._vault.database.check_room(sum(each.size for each, _data in fresh))
+            with self._vault.effect() as tx:
+                blobs = [each for each, _data in fresh]
+                rows.begin(tx, blobs, label_id, self._vault.presence.name)
+            for blob, data in fresh:
+                self._store.write(blob.id, data)
+        return found
+
+    def read(self, blob: Blob) -> bytes | Path:
+        """Return a blob's bytes, or the file that holds them, held against their digest.
+
+        Raises:
+            DamagedError: They are gone, or were changed on disk.
+        """
+        found = self._store.read(blob.id)
+        if digest_of(found) != blob.digest:
+            raise DamagedError(
+                f"the blob {blob.id} is damaged on disk: run `memos doctor`, and make it anew"
+            )
+        return found
+
+    def discard(self, blobs: Sequence[Blob]) -> None:
+        """Remove what was written in vain; what some memory needs stays."""
+        with self._vault.effect(draw=Draw.ALL) as tx:
+            named = {each.id for each in blobs}
+            free = [row for row in rows.collectable(tx, ()) if row.id in named]
+            rows.doom(tx, free)
+        self._remove([row.id for row in free])
+
+    def collect(self) -> tuple[str, ...]:
+        """Remove the bytes of what no memory needs any more.
+
+        Returns:
+            What could not be removed, and why.
+        """
+        living = [each.name for each in self._vault.presence.present()]
+        with self._vault.read() as tx:
+            if not rows.collectable(tx, living):
+                return ()
+        with self._vault.effect(draw=Draw.ALL) as tx:
+            free = rows.collectable(tx, living)
+            rows.doom(tx, free)
+        return self._remove([row.id for row in free])
+
+    def check(self) -> list[str]:
+        """Hold every blob against its digest, and what lies there against what is known."""
+        with self._vault.read() as tx:
+            known = rows.everything(tx)
+            pending = {row.id for row in rows.collectable(tx, ())}
+        problems: list[str] = []
+        for each in known:
+            try:
+                self.read(each)
+            except MemosError as error:
+                problems.append(str(error))
+        strange = set(self._store.names()) - {each.id for each in known} - pending
+        return problems + [f"blob {each}: nothing is known of it" for each in sorted(strange)]
+
+    def _remove(self, ids: Sequence[str]) -> tuple[str, ...]:
+        problems: list[str] = []
+        gone: list[str] = []
+        for each in ids:
+            try:
+                self._store.delete(each)
+                gone.append(each)
+            except MemosError as error:
+                problems.append(f"a blob: {error}")
+        if gone:
+            with self._vault.effect(draw=Draw.ALL) as tx:
+                rows.remove(tx, gone)
+        return tuple(problems)

@@ -1,0 +1,154 @@
+"""Wiring: the operators of one open vault, each given what it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memos_core.infrastructure.blobs.store import store_at
+from memos_core.infrastructure.governance.detection.detector import Detector
+from memos_core.infrastructure.governance.grants import Grants
+from memos_core.infrastructure.governance.registry import Registry
+from memos_core.infrastructure.governance.sources import Sources
+from memos_core.infrastructure.index.analysis import Analyzer
+from memos_core.infrastructure.index.cache import PageCache
+from memos_core.infrastructure.index.entry import Entry
+from memos_core.infrastructure.index.fingerprint import FingerprintPage, Traced
+from memos_core.infrastructure.index.follower import Followable, Follower
+from memos_core.infrastructure.index.page import PageView, RealmPage
+from memos_core.infrastructure.ledger import (
+    Keyring,
+    Ledger,
+)
+from memos_core.infrastructure.ledger.publishing import Publisher
+from memos_core.infrastructure.vault.vault import Vault
+from memos_core.memory.plaintext import PlaintextIndexer
+from memos_core.models.embedder import Embedder
+from memos_core.operation.auditing import Auditor
+from memos_core.operation.backups import Backups
+from memos_core.operation.embedding import Embedding
+from memos_core.operation.engine import Engine
+from memos_core.operation.explaining import Explainer
+from memos_core.operation.gate import Gate
+from memos_core.operation.governing import Governing
+from memos_core.operation.inner.activating import Activator
+from memos_core.operation.inner.choosing import Chooser
+from memos_core.operation.inner.injecting import Injector
+from memos_core.operation.inner.keeping import BlobKeeper
+from memos_core.operation.inner.loading import Loader
+from memos_core.operation.lifecycle.adding import Adder
+from memos_core.operation.lifecycle.erasing import Cleanable, Eraser
+from memos_core.operation.lifecycle.forgetting import Forgetter
+from memos_core.operation.lifecycle.labelling import Labeller
+from memos_core.operation.lifecycle.reverting import Reverter
+from memos_core.operation.lifecycle.rewinding import Rewinder
+from memos_core.operation.lifecycle.snapshotting import Snapshotter
+from memos_core.operation.lifecycle.updating import Updater
+from memos_core.operation.policing import Policing
+from memos_core.operation.preparing import Preparer
+from memos_core.operation.quotas import Quotas
+from memos_core.operation.replaying import Replayer
+from memos_core.operation.restoring import Restorer
+from memos_core.operation.retention import Retention
+from memos_core.operation.retrieval.provenance import Provenances
+from memos_core.operation.retrieval.recall import Recall
+from memos_core.operation.retrieval.tracing import Tracer, fingerprinted
+from memos_core.operation.retrieval.versions import Versions
+from memos_core.operation.signing import Signer
+from memos_core.settings import Settings
+
+if TYPE_CHECKING:
+    from memos_core.memory.runtime import LocalModel
+
+
+def wire(
+    vault: Vault,
+    ledger: Ledger,
+    keyring: Keyring,
+    publisher: Publisher,
+    embedder: Embedder | None,
+    settings: Settings,
+    detector: Detector,
+    runtime: LocalModel | None = None,
+) -> Engine:
+    """Make the operators of an open vault, each with what it needs.
+
+    Args:
+        vault: Transactions.
+        ledger: Where entries go.
+        keyring: The vault's keys.
+        publisher: Tells the anchors.
+        embedder: Makes vectors; None chooses it later.
+        settings: Limits and budgets.
+        detector: Finds sensitive spans.
+        runtime: The model that is used where none is named.
+    """
+    registry = Registry(vault.mint)
+    gate = Gate(vault, registry, ledger)
+    analyzer = Analyzer()
+    embedding = Embedding(embedder, vault)
+    signer = Signer(keyring)
+    preparer = Preparer(embedding, detector, settings.span_levels, signer)
+    labeller = Labeller(registry)
+    grants = Grants(vault, registry)
+    quotas, retention = Quotas(registry), Retention(gate)
+    updater = Updater(gate, preparer, labeller, quotas, retention, settings)
+    indexer = PlaintextIndexer(analyzer)
+    pages = PageCache[Followable[Entry, PageView]](settings.page_budget_bytes)
+    follower = Follower(
+        "plaintext", indexer.describe, RealmPage, pages, vault.presence, wiped=analyzer.clear
+    )
+    fingerprints = _fingerprints(indexer, settings, vault)
+    auditor = Auditor(gate, keyring, publisher)
+    keeper = BlobKeeper(vault, store_at(vault.directory.blobs, settings.blobs_url))
+    loader = Loader(vault, keeper, settings.inner_budget_bytes)
+    holders: list[Cleanable] = [follower, fingerprints, loader]
+    eraser = Eraser(gate, holders, auditor.announce, keeper.collect)
+    forgetter = Forgetter(gate, retention, quotas, eraser)
+    sources = Sources(vault, registry)
+    replayer = Replayer(gate, forgetter, grants, sources, labeller, updater, retention)
+    restorer = Restorer(gate, replayer, keyring, publisher.checkpoints)
+    versions = Versions(gate, quotas)
+    reverter = Reverter(updater, preparer, versions)
+    recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
+    adder = Adder(gate, preparer, labeller, updater, forgetter, quotas, settings)
+    return Engine(
+        gate=gate,
+        adder=adder,
+        activator=Activator(gate, adder, keeper, loader),
+        chooser=Chooser(gate, keeper),
+        keeper=keeper,
+        loader=loader,
+        updater=updater,
+        forgetter=forgetter,
+        eraser=eraser,
+        backups=Backups(gate, publisher),
+        restorer=restorer,
+        recall=recall,
+        versions=versions,
+        reverter=reverter,
+        rewinder=Rewinder(gate, updater, reverter, quotas),
+        snapshotter=Snapshotter(gate),
+        tracer=Tracer(gate, recall, fingerprints),
+        provenances=Provenances(gate, signer, quotas),
+        governing=Governing(gate, grants, labeller, auditor.tell),
+        policing=Policing(gate, sources, quotas, auditor.tell),
+        retention=retention,
+        explainer=Explainer(gate, grants),
+        injector=Injector(gate, loader, quotas),
+        auditor=auditor,
+        settings=settings,
+        runtime=runtime,
+    )
+
+
+def _fingerprints(
+    indexer: PlaintextIndexer, settings: Settings, vault: Vault
+) -> Follower[Traced, FingerprintPage]:
+    budget = settings.page_budget_bytes // 4
+    return Follower(
+        "fingerprints",
+        lambda found: fingerprinted(indexer, found),
+        lambda realm_id, _dims: FingerprintPage(realm_id),
+        PageCache(budget),
+        vault.presence,
+    )

@@ -1,6 +1,7 @@
 """MemOS: one governed vault of memories, shared by every agent framework."""
 
 from memos_core.aio import AsyncAudit, AsyncGovernance, AsyncSession, AsyncSnapshots
+from memos_core.answering import Answer, RememberingModel
 from memos_core.audit import Audit
 from memos_core.content import (
     Content,
@@ -93,6 +94,7 @@ __all__ = [
     "Action",
     "Anchor",
     "AnchorError",
+    "Answer",
     "AsyncAudit",
     "AsyncGovernance",
     "AsyncSession",
@@ -156,6 +158,7 @@ __all__ = [
     "PruneReport",
     "Quarantine",
     "Quota",
+    "RememberingModel",
     "RestoreReport",
     "Rewound",
     "SchemaError",

@@ -60,7 +60,7 @@ class Sampling:
         """What `generate` of transformers is to be told."""
         drawn: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
         if self.temperature > 0:
-            drawn = {"do_sample": True, "temperature": self.temperature}
+            drawn = {"do_sample": True, "temperature": float(self.temperature)}
         return drawn | {"max_new_tokens": self.max_new_tokens}
 
     def cut(self, text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from memos_core.content import Message
@@ -86,9 +87,14 @@ class Prompts:
                 "the tokenizer has no chat template: give the prompt as text, or set one"
             )
         plain = [{"role": each.role, "content": each.text} for each in messages]
-        text = self.tokenizer.apply_chat_template(
-            plain, add_generation_prompt=answers, tokenize=False
-        )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                plain, add_generation_prompt=answers, tokenize=False
+            )
+        except TemplateError as error:  # some know no system, or want turns to alternate
+            raise InvalidInputError(
+                f"the model's chat template refuses this conversation: {error}"
+            ) from error
         found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 

@@ -8,7 +8,7 @@ text and says so. Needs the extra `[models]`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -255,7 +255,7 @@ class LocalModel:
         temperature: float = 0.0,
         seed: int | None = None,
         stop: Sequence[str] = (),
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, Generation]:
         """Continue a prompt, piece by piece; whoever stops listening stops the model.
 
         Args:
@@ -265,6 +265,9 @@ class LocalModel:
             temperature: 0 takes the likeliest token each time.
             seed: For answers with a temperature that can be repeated.
             stop: Texts before which the answer ends.
+
+        Returns:
+            The pieces; the generator's own value is the whole answer, as `generate` returns it.
         """
         sampling = Sampling(max_new_tokens, temperature, seed, tuple(stop))
         pieces: Queue[str | None] = Queue()
@@ -272,11 +275,12 @@ class LocalModel:
             ids = self.prompts.with_memory(given.text, prompt)
             listener = Listener(self.tokenizer, len(ids), sampling, pieces.put)
 
-            def work() -> None:
+            def work() -> Generation:
                 try:
                     with self._lock, seeded(sampling.seed, self.model.device):
-                        self._continued([ids], given, sampling, listener)
+                        made = self._continued([ids], given, sampling, listener)[0]
                     listener.end()
+                    return made
                 finally:
                     pieces.put(None)
 
@@ -288,7 +292,9 @@ class LocalModel:
                         yield piece
                 finally:
                     listener.stopped = True
-                working.result()  # what went wrong there is raised here
+                made = working.result()  # what went wrong there is raised here
+                given.check()  # it says once more all that was written
+                return made
 
     @contextmanager
     def _injected(self, memory: KVState | Memory | None) -> Iterator[Injection]:

@@ -1,5 +1,6 @@
 """MemOS for LangChain and LangGraph."""
 
+from memos_langchain.chat import MemosChatModel
 from memos_langchain.history import MemosChatMessageHistory
 from memos_langchain.messages import from_message, to_message
 from memos_langchain.middleware import MemosMiddleware
@@ -8,6 +9,7 @@ from memos_langchain.store import MemosStore
 
 __all__ = [
     "MemosChatMessageHistory",
+    "MemosChatModel",
     "MemosMiddleware",
     "MemosRetriever",
     "MemosStore",

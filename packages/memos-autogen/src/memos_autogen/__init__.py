@@ -1,11 +1,13 @@
 """MemOS for AutoGen."""
 
+from memos_autogen.client import MemosChatCompletionClient
 from memos_autogen.context import MemosChatCompletionContext
 from memos_autogen.memory import MemosMemory
 from memos_autogen.messages import from_message, to_messages
 from memos_autogen.profiles import MemosComponentConfig, profiles
 
 __all__ = [
+    "MemosChatCompletionClient",
     "MemosChatCompletionContext",
     "MemosComponentConfig",
     "MemosMemory",

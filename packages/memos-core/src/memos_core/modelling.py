@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from memos_core.cube import CubeId, MemCube
+from memos_core.cube import CubeId, MemCube, ParametricPayload
 from memos_core.draft import Draft, Key, check_reason
 from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
@@ -14,9 +15,11 @@ from memos_core.interface.context import MemoryContext, recollected
 from memos_core.operation.engine import Engine
 from memos_core.operation.gate import check_ref
 from memos_core.operation.inner.activating import Activation
+from memos_core.operation.inner.distilling import Teaching
 
 if TYPE_CHECKING:
     from memos_core.memory.activation import Precision
+    from memos_core.memory.recipe import Recipe
     from memos_core.memory.runtime import LocalModel
 
 Memories = CubeId | Key | MemCube | Sequence[CubeId | Key | MemCube]
@@ -89,6 +92,80 @@ class Modelling:
             Activation(precision, chat, system),
         )
 
+    def distill(
+        self,
+        sources: Memories,
+        model: LocalModel | None = None,
+        *,
+        recipe: Recipe | None = None,
+        how: Teaching | None = None,
+        **fields: Any,
+    ) -> MemCube:
+        """Train a LoRA adapter on memories, and keep it as a memory. It is off until `enable`.
+
+        The session must be for the purpose `train`, with the right to derive from every source.
+
+        Args:
+            sources: Memories. An adapter among them stands for its own sources: this is how
+                adapters are fused.
+            model: What is trained; its weights stay as they are. By default the vault's runtime.
+            recipe: The adapter's shape, the training's length, and what its gate asks.
+            how: What else there is to say: a chat model, replay, progress, a checkpoint.
+            **fields: Fields of `Draft` for the new memory, such as `key`, `space`, `tags`.
+
+        Returns:
+            The memory, of the kind `parametric`; `payload.lora` says what its gate measured.
+
+        Raises:
+            NotFoundError: A source is not there, or may not be read for training.
+            DeniedError: The session is for another purpose, or a source may not be derived from.
+            ConflictError: A source changed while the adapter was trained.
+        """
+        return self._engine.distiller.distill(
+            self._actor,
+            refs_of(sources),
+            self._model(model),
+            _shape(fields),
+            _teaching(recipe, how),
+        )
+
+    def retrain(
+        self,
+        adapter: CubeId | Key | None = None,
+        model: LocalModel | None = None,
+        *,
+        recipe: Recipe | None = None,
+        how: Teaching | None = None,
+    ) -> list[MemCube]:
+        """Train adapters again: one that is there, or those that went with a forgotten source.
+
+        Args:
+            adapter: The adapter: it gets a next version, trained on its sources as they are now,
+                and is off; `rollback` takes it back. None trains those of this principal that went
+                because a source was forgotten, on what is left: under their key, and on again if
+                they were on and pass.
+            model: Their model; by default the vault's runtime.
+            recipe: Another recipe than they had.
+            how: As for `distill`.
+
+        Returns:
+            The adapters.
+        """
+        teaching = _teaching(recipe, how)
+        if adapter is not None:
+            asked = (check_ref(adapter), self._model(model), teaching)
+            return [self._engine.distiller.again(self._actor, *asked)]
+        due = self._engine.distiller.due(self._actor, self._model(model), teaching)
+        return [
+            self.enable(cube.id, reason="it was on before")
+            if was.enabled
+            and isinstance(cube.payload, ParametricPayload)
+            and cube.payload.lora is not None
+            and cube.payload.lora.passed
+            else cube
+            for cube, was in due
+        ]
+
     def recollect(self, memories: Memories, model: LocalModel | None = None) -> MemoryContext:
         """Return named memories of any kind as what a model is given.
 
@@ -131,6 +208,11 @@ class Modelling:
                 "no model: pass one, or open the vault with MemOS.open(…, runtime=LocalModel(…))"
             )
         return model
+
+
+def _teaching(recipe: Recipe | None, how: Teaching | None) -> Teaching:
+    given = how or Teaching()
+    return given if recipe is None else replace(given, recipe=recipe)
 
 
 def refs_of(memories: Memories) -> list[CubeId | Key]:

@@ -32,6 +32,7 @@ from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
 from memos_core.operation.inner.activating import Activator
 from memos_core.operation.inner.choosing import Chooser
+from memos_core.operation.inner.distilling import Distiller
 from memos_core.operation.inner.injecting import Injector
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader
@@ -116,6 +117,7 @@ def wire(
         adder=adder,
         activator=Activator(gate, adder, keeper, loader),
         chooser=Chooser(gate, keeper),
+        distiller=Distiller(gate, adder, updater, keeper),
         keeper=keeper,
         loader=loader,
         updater=updater,

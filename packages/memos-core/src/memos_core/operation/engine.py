@@ -12,6 +12,7 @@ from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
 from memos_core.operation.inner.activating import Activator
 from memos_core.operation.inner.choosing import Chooser
+from memos_core.operation.inner.distilling import Distiller
 from memos_core.operation.inner.injecting import Injector
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader
@@ -60,6 +61,7 @@ class Engine:
     injector: Injector
     activator: Activator
     chooser: Chooser
+    distiller: Distiller
     keeper: BlobKeeper
     loader: Loader
     auditor: Auditor

@@ -273,6 +273,16 @@ def erase(tx: Transaction, ids: Sequence[str]) -> None:
     tx.connection.execute(delete(schema.cubes).where(schema.cubes.c.id.in_(ids)))
 
 
+def relink(tx: Transaction, child_id: str, versions: Mapping[str, int]) -> None:
+    """Record which versions of its sources a memory is made of now."""
+    table = schema.lineage
+    for parent_id, version in versions.items():
+        row = {"child_id": child_id, "parent_id": parent_id, "parent_version": version}
+        chosen = (table.c.child_id == child_id) & (table.c.parent_id == parent_id)
+        sealed = row | {"seal": schema.sealed(table, row)}
+        tx.connection.execute(update(table).where(chosen).values(**sealed))
+
+
 def children(tx: Transaction, ids: Sequence[str]) -> list[str]:
     """List the memories that were derived directly from these, each once.
 

@@ -23,6 +23,7 @@ from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.infrastructure.vault.withdrawals import withdraw
 from memos_core.operation.auditing import VAULT_ITSELF
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
+from memos_core.operation.inner import retraining
 from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.quotas import Quotas, charges_of
 from memos_core.operation.retention import Retention
@@ -130,6 +131,7 @@ class Forgetter:
     ) -> str:
         realms: dict[str, list[str]] = {}
         everything = [*named, *derived]
+        retraining.schedule(tx, self._gate.vault, derived, set(everything))
         cubes = schema.cubes
         for batch in schema.batches(everything):
             if self._gate.registry.limited(tx):

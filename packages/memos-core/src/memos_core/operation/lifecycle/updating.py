@@ -67,6 +67,8 @@ class Change:
     opens: bool = False
     """Whether it lowers the level of a field whose content stays."""
     action: str = "update"
+    blob_bytes: int = 0
+    """What the blobs take that come with it."""
 
 
 Compute = Callable[[Embedder], Change]
@@ -324,7 +326,9 @@ class Updater:
         written = Record(cube, version)
         advance(tx, written)
         space = self._gate.space_of(tx, cube)
-        self._quotas.charge(tx, [charge_of(version, actor.principal, space, cubes=0)], actor)
+        size = change.blob_bytes
+        charge = charge_of(version, actor.principal, space, cubes=0, blob_bytes=size)
+        self._quotas.charge(tx, [charge], actor)
         vector = (cube.id, number, change.made.vector.tobytes())
         insert_embeddings(tx, [vector], change.made.embedder.name)
         journal.append(tx, cube.realm_id, [cube.id], "update")

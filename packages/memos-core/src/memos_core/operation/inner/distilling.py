@@ -1,0 +1,316 @@
+"""Distilling: plaintext memories become an adapter of a model, which passes a gate or stays off.
+
+Adapters are made for the purpose `train` only. An adapter of several others is trained on the union
+of their sources: adding up weights destroys what they know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import process_time
+from typing import TYPE_CHECKING, Any, Final
+
+from memos_core.cube import CubeId, Kind, LoRARecord, MemCube, ParametricPayload
+from memos_core.draft import Draft
+from memos_core.errors import ConflictError, DeniedError, InvalidInputError
+from memos_core.infrastructure.blobs import rows
+from memos_core.infrastructure.blobs.rows import Blob
+from memos_core.infrastructure.governance.actor import Actor
+from memos_core.infrastructure.governance.decision import Action
+from memos_core.infrastructure.vault.records import relink
+from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.operation.gate import Gate, Ref, Refusal, unique
+from memos_core.operation.inner import retraining
+from memos_core.operation.inner.keeping import BlobKeeper
+from memos_core.operation.inner.retraining import Retraining
+from memos_core.operation.lifecycle.adding import Adder, ModelWork
+from memos_core.operation.lifecycle.updating import Change, Updater, header_of
+
+if TYPE_CHECKING:
+    from memos_core.memory.recipe import Recipe
+    from memos_core.memory.runtime import LocalModel
+    from memos_core.memory.training import Progress, Trained
+
+VERB: Final = "memos.distill"
+RETRAIN: Final = "memos.retrain"
+PURPOSE: Final = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """How an adapter is trained.
+
+    Args:
+        recipe: Its shape, the training's length, what it has to reach; the usual one by default.
+        chat: Writes questions about a text; by default they are made by rules.
+        replay: Texts of what the model is to keep; its own are drawn by default.
+        progress: Called after each step with the step, the most steps, and the loss.
+        checkpoint: A file to go on from where a training was stopped. It holds what is learned.
+    """
+
+    recipe: Recipe | None = None
+    chat: Callable[[str], str] | None = None
+    replay: Sequence[str] | None = None
+    progress: Progress | None = None
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What is taught: texts, and the versions of the memories that they are."""
+
+    texts: tuple[str, ...]
+    versions: dict[CubeId, int]
+
+    @property
+    def ids(self) -> tuple[CubeId, ...]:
+        return tuple(self.versions)
+
+
+class Distiller:
+    """Makes adapters of memories.
+
+    Args:
+        gate: Decides and records.
+        adder: Writes memories.
+        updater: Writes their next versions.
+        keeper: Keeps blobs.
+    """
+
+    def __init__(self, gate: Gate, adder: Adder, updater: Updater, keeper: BlobKeeper) -> None:
+        self._gate = gate
+        self._adder = adder
+        self._updater = updater
+        self._keeper = keeper
+
+    def distill(
+        self,
+        actor: Actor,
+        sources: Sequence[Ref],
+        model: LocalModel,
+        draft: Draft,
+        how: Teaching,
+    ) -> MemCube:
+        """Train an adapter on memories, and store it with what its gate measured.
+
+        Args:
+            actor: Who acts.
+            sources: Memories; of an adapter or a KV cache, those that it was made of.
+            model: What is trained.
+            draft: The new memory, but for its content and its parents.
+            how: How it is trained.
+
+        Raises:
+            ConflictError: A source changed while the adapter was trained.
+        """
+        self._gate.refuse_in_pipeline("distilling")
+        with self._gate.snapshot(actor, VERB) as tx:
+            self._check_purpose(actor)
+            self._gate.require(tx, actor, Action.WRITE, draft.space or actor.home)
+            taught = self._sources(tx, actor, sources)
+        shaped = replace(draft, parents=taught.ids)
+        return self._made(actor, taught, model, shaped, how, lambda _tx: None)
+
+    def again(self, actor: Actor, ref: Ref, model: LocalModel, how: Teaching) -> MemCube:
+        """Train an adapter again, on its sources as they are now: its next version, not yet on."""
+        self._gate.refuse_in_pipeline("retraining")
+        with self._gate.snapshot(actor, RETRAIN) as tx:
+            self._check_purpose(actor)
+            seen = self._updater.changeable(tx, actor, ref, None)
+            cube = self._gate.shown(tx, actor, seen)
+            lora = _lora(cube)
+            taught = self._sources(tx, actor, cube.meta.lineage)
+        payload, data = self._trained(taught, model, _with_recipe(how, lora.recipe))
+        made = self._adder.prepared(actor, replace(Draft("-"), content=payload))
+        blobs: list[Blob] = []
+        try:
+            blobs = self._keeper.written(seen.cube.label_id, [data])
+            with self._gate.effect(actor, RETRAIN) as tx:
+                self._check_unmoved(tx, actor, taught)
+                record = self._updater.changeable(tx, actor, seen.cube.id, seen.cube.version)
+                header = header_of(record).model_copy(
+                    update={"state": None, "model": model.fingerprint.id}
+                )
+                change = Change(header, payload, made, "retrained", action="retrain")
+                answer = self._updater.write(
+                    tx, actor, record, replace(change, blob_bytes=len(data))
+                )
+                self._need(tx, record.cube.id, blobs)
+                relink(tx, record.cube.id, taught.versions)
+                return answer
+        finally:
+            self._keeper.discard(blobs)
+
+    def due(
+        self, actor: Actor, model: LocalModel, how: Teaching
+    ) -> list[tuple[MemCube, Retraining]]:
+        """Train anew, without what was forgotten, the adapters of the actor that went with it.
+
+        Returns:
+            The new adapters, each with what it stands for.
+        """
+        self._gate.refuse_in_pipeline("retraining")
+        with self._gate.snapshot(actor, RETRAIN) as tx:
+            self._check_purpose(actor)
+            owner = self._gate.registry.find_principal(tx, actor.principal)
+            waiting = retraining.waiting(tx, owner or "", model.fingerprint.id)
+        return [(self._renewed(actor, each, model, how), each) for each in waiting]
+
+    def _renewed(self, actor: Actor, due: Retraining, model: LocalModel, how: Teaching) -> MemCube:
+        draft = Draft.of("-", {"space": due.space, "key": due.key, "tags": frozenset(due.tags)})
+        with self._gate.snapshot(actor, RETRAIN) as tx:
+            left = [each for each in due.sources if self._is_there(tx, actor, each)]
+            taught = self._sources(tx, actor, left) if left else None
+        if taught is None:
+            with self._gate.effect(actor, RETRAIN) as tx:
+                retraining.finish(tx, due.id)
+            raise ConflictError(f"nothing is left to train adapter {due.was} on: it was given up")
+        shaped = replace(draft, parents=taught.ids)
+
+        def finish(tx: Transaction) -> None:
+            retraining.finish(tx, due.id)
+
+        return self._made(actor, taught, model, shaped, _with_recipe(how, due.recipe), finish)
+
+    def _is_there(self, tx: Transaction, actor: Actor, ref: CubeId) -> bool:
+        try:
+            self._gate.readable(tx, actor, ref)
+        except Refusal:
+            return False
+        return True
+
+    def _made(
+        self,
+        actor: Actor,
+        taught: _Sources,
+        model: LocalModel,
+        draft: Draft,
+        how: Teaching,
+        also: Callable[[Transaction], None],
+    ) -> MemCube:
+        payload, data = self._trained(taught, model, how)
+        shaped = replace(draft, content=payload)
+        made = self._adder.prepared(actor, shaped)
+        work = ModelWork(VERB, model.fingerprint.id, len(data))
+        with self._gate.effect(actor, VERB) as tx:
+            label = self._adder.label_for(tx, actor, draft)
+        blobs: list[Blob] = []
+        try:
+            blobs = self._keeper.written(label.id, [data])
+            with self._gate.effect(actor, VERB) as tx:
+                self._check_unmoved(tx, actor, taught)
+                cube = self._adder.put(tx, actor, shaped, made, work)
+                self._need(tx, cube.id, blobs)
+                also(tx)
+                return cube
+        finally:
+            self._keeper.discard(blobs)
+
+    def _need(self, tx: Transaction, cube_id: CubeId, blobs: Sequence[Blob]) -> None:
+        if not rows.use(tx, cube_id, blobs):
+            raise ConflictError("the adapter's blob was collected meanwhile: distill again")
+
+    def _check_purpose(self, actor: Actor) -> None:
+        """Refuse to train for another purpose: who lends memories to assist lends no weights."""
+        if actor.purpose != PURPOSE:
+            error = DeniedError(
+                f"this session is for {actor.purpose!r}, and adapters are made for 'train': open "
+                "one with memos.session(…, purpose='train')"
+            )
+            raise Refusal(error, "denied", None, "purpose train")
+
+    def _check_unmoved(self, tx: Transaction, actor: Actor, taught: _Sources) -> None:
+        now = self._sources(tx, actor, taught.ids)
+        if now.versions != taught.versions:
+            raise ConflictError("a memory changed while the adapter was trained: distill again")
+
+    def _sources(self, tx: Transaction, actor: Actor, refs: Sequence[Ref]) -> _Sources:
+        """Read what is taught; what was made of memories stands for these.
+
+        Raises:
+            Refusal: One is not there, or not to be derived from.
+        """
+        texts: list[str] = []
+        versions: dict[CubeId, int] = {}
+        frontier = list(unique(refs))
+        while frontier:
+            record = self._gate.readable(tx, actor, frontier.pop(0))
+            space = self._gate.space_of(tx, record.cube)
+            self._gate.require(tx, actor, Action.DERIVE, space, cube=record.cube.id)
+            cube = self._gate.shown(tx, actor, record)
+            if cube.kind is not Kind.PLAINTEXT:
+                if not cube.meta.lineage:
+                    raise InvalidInputError(
+                        f"memory {cube.id} was made of no memory: distill from plaintext"
+                    )
+                frontier += cube.meta.lineage
+            elif cube.id not in versions:
+                versions[cube.id] = cube.version
+                texts.append(cube.text)
+        return _Sources(tuple(texts), versions)
+
+    def _trained(
+        self, taught: _Sources, model: LocalModel, how: Teaching
+    ) -> tuple[ParametricPayload, bytes]:
+        """Train, and describe what came of it."""
+        from memos_core.memory.lessons import lessons_by, lessons_of, union
+        from memos_core.memory.training import train
+
+        sets = [
+            lessons_of(text) if how.chat is None else lessons_by(how.chat, text)
+            for text in taught.texts
+        ]
+        begun = process_time()
+        trained = train(
+            model,
+            union(sets),
+            how.recipe,
+            replay=how.replay,
+            progress=how.progress,
+            checkpoint=how.checkpoint,
+        )
+        data = trained.adapter.dump()
+        payload = ParametricPayload(
+            type="parametric",
+            format="lora_adapter",
+            value=hashlib.sha256(data).hexdigest(),
+            lora=_record(trained, len(data), process_time() - begun),
+        )
+        return payload, data
+
+
+def _record(trained: Trained, size: int, seconds: float) -> LoRARecord:
+    report, passed = trained.report, trained.gate
+    recipe = trained.adapter.recipe
+    plain: dict[str, Any] = {} if recipe is None else json.loads(recipe.model_dump_json())
+    return LoRARecord(
+        rank=trained.adapter.rank,
+        bytes=size,
+        lessons=report.lessons,
+        steps=report.steps,
+        seconds=round(seconds, 3),
+        recall=report.recall,
+        recall_before=report.recall_before,
+        retention=report.retention,
+        passed=passed.passed,
+        reasons=passed.reasons,
+        recipe=plain,
+    )
+
+
+def _with_recipe(how: Teaching, was: object) -> Teaching:
+    """Train as it was trained before, unless another recipe is given."""
+    from memos_core.memory.recipe import Recipe
+
+    return how if how.recipe is not None else replace(how, recipe=Recipe.model_validate(was))
+
+
+def _lora(cube: MemCube) -> LoRARecord:
+    lora = cube.payload.lora if isinstance(cube.payload, ParametricPayload) else None
+    if lora is None:
+        raise InvalidInputError(f"memory {cube.id} is no adapter: session.distill makes one")
+    return lora

@@ -299,7 +299,7 @@ class MemOS:
 
     def diagnose(self) -> Diagnosis:
         """Examine the vault: the database, every memory's seal, every journal, the keys."""
-        return examine(self._vault, self._keyring)
+        return examine(self._vault, self._keyring, self._engine.keeper.check)
 
     def maintain(self) -> Maintenance:
         """Do what is due: today, bring erasures to their end.

@@ -33,6 +33,7 @@ from memos_core.operation.governing import Governing
 from memos_core.operation.inner.activating import Activator
 from memos_core.operation.inner.choosing import Chooser
 from memos_core.operation.inner.distilling import Distiller
+from memos_core.operation.inner.evicting import Evictor
 from memos_core.operation.inner.injecting import Injector
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader
@@ -112,18 +113,19 @@ def wire(
     reverter = Reverter(updater, preparer, versions)
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     adder = Adder(gate, preparer, labeller, updater, forgetter, quotas, settings)
+    evictor = Evictor(gate, forgetter, retention, keeper, settings.blob_budget_bytes)
     return Engine(
         gate=gate,
         adder=adder,
-        activator=Activator(gate, adder, keeper, loader),
+        activator=Activator(gate, adder, keeper, loader, evictor),
         chooser=Chooser(gate, keeper),
-        distiller=Distiller(gate, adder, updater, keeper),
+        distiller=Distiller(gate, adder, updater, keeper, evictor),
         keeper=keeper,
         loader=loader,
         updater=updater,
         forgetter=forgetter,
         eraser=eraser,
-        backups=Backups(gate, publisher),
+        backups=Backups(gate, publisher, keeper),
         restorer=restorer,
         recall=recall,
         versions=versions,

@@ -19,6 +19,7 @@ from memos_core.infrastructure.ledger.publishing import Publisher
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.scratch import scratch_file
 from memos_core.operation.gate import Gate
+from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.results import BackupReport
 
 _VERB: Final = "memos.backup"
@@ -30,11 +31,13 @@ class Backups:
     Args:
         gate: Decides and records.
         publisher: Tells the anchors of the backup's checkpoint.
+        keeper: Names the blobs.
     """
 
-    def __init__(self, gate: Gate, publisher: Publisher) -> None:
+    def __init__(self, gate: Gate, publisher: Publisher, keeper: BlobKeeper) -> None:
         self._gate = gate
         self._publisher = publisher
+        self._keeper = keeper
 
     def take(self, actor: Actor, path: Path, key: Key | None, progress: Progress) -> BackupReport:
         """Write the vault as it stands into a new file, whole or not at all."""
@@ -55,6 +58,7 @@ class Backups:
                 vault.database.copy_to(copy, lambda _done, _total: None)
                 keys = sorted(vault.directory.keys.glob("key_*.pem"))
                 members = [(DATABASE, copy), *((f"keys/{each.name}", each) for each in keys)]
+                members += [(f"blobs/{each.name}", each) for each in self._keeper.files()]
                 header: dict[str, JsonValue] = {
                     "vault": taken.vault_id,
                     "checkpoint": taken.number,

@@ -1,4 +1,4 @@
-"""The content of a backup: the database as it stood at one instant, and the signing keys.
+"""The content of a backup: the database as it stood at one instant, the keys, and the blobs.
 
 Each member is its name, its size and its bytes. Names are known ones only, sizes are limited, and a
 member is written into a new folder, under that name, by whoever restores: nothing in a backup says
@@ -19,9 +19,10 @@ from memos_core.infrastructure.backup.envelope import CHUNK, Opener, Sealer
 
 DATABASE: Final = "vault.db"
 _KEY: Final = re.compile(r"keys/key_[a-z2-7]{20}\.pem")
+_BLOB: Final = re.compile(r"blobs/blb_[a-z2-7]{20}\.safetensors")
 _MEMBER: Final = struct.Struct(">HQ")
 _MAX_KEY: Final = 10_000
-_MAX_MEMBERS: Final = 10_000
+_MAX_MEMBERS: Final = 1_000_000
 
 Progress = Callable[[int, int], None]
 """Takes how many bytes are done, and of how many."""
@@ -74,7 +75,8 @@ def unpack(opener: Opener, folder: Path, progress: Progress, size: int) -> None:
     while source.more():
         length, left = _MEMBER.unpack(source.take(_MEMBER.size))
         name = source.take(length).decode("ascii", "replace")
-        known = name == DATABASE or (_KEY.fullmatch(name) is not None and left <= _MAX_KEY)
+        is_key = _KEY.fullmatch(name) is not None and left <= _MAX_KEY
+        known = name == DATABASE or is_key or _BLOB.fullmatch(name) is not None
         if not known or name in seen or len(seen) >= _MAX_MEMBERS:
             raise IntegrityError(f"the backup holds {name[:80]!r}, which no backup does")
         seen.add(name)

@@ -121,6 +121,15 @@ def in_use(tx: Transaction, ids: Sequence[str]) -> set[str]:
     return found
 
 
+def needed_by(tx: Transaction) -> dict[str, list[str]]:
+    """Tell for each blob which memories need it."""
+    uses = schema.blob_uses
+    found: dict[str, list[str]] = {}
+    for row in tx.connection.execute(select(uses).order_by(uses.c.cube_id)):
+        found.setdefault(row.blob_id, []).append(row.cube_id)
+    return found
+
+
 def everything(tx: Transaction) -> list[Blob]:
     """List all blobs whose bytes are there."""
     table = schema.blobs

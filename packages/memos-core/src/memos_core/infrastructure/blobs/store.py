@@ -23,6 +23,9 @@ _CHUNK: Final = 1 << 22
 class BlobStore(Protocol):
     """Where blobs lie."""
 
+    is_local: bool
+    """Whether they are files of this machine."""
+
     def write(self, name: str, data: bytes) -> None:
         """Write a blob, whole or not at all, and flush it."""
         ...
@@ -50,6 +53,8 @@ class FolderStore:
     Args:
         folder: The folder; made with the first blob.
     """
+
+    is_local = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -96,6 +101,8 @@ class RemoteStore:
     Raises:
         VaultError: Nothing speaks its protocol, or it cannot be reached.
     """
+
+    is_local = False
 
     def __init__(self, url: str) -> None:
         import fsspec

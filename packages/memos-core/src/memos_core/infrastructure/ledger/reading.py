@@ -14,6 +14,8 @@ from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
 
 _BATCH: Final = 500
+_MAKING: Final = ("memos.add", "memos.activate", "memos.distill")
+"""Events by which memories come into being."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def space_ids(tx: Transaction, cube_ids: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for batch in schema.batches(cube_ids):
         query = select(table).where(
-            table.c.subject.in_(batch), table.c.type == "memos.add", table.c.outcome == "allowed"
+            table.c.subject.in_(batch), table.c.type.in_(_MAKING), table.c.outcome == "allowed"
         )
         for event in filter(None, map(_read, tx.connection.execute(query))):
             space = event.data.get("space")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -42,14 +42,21 @@ class Diagnosis:
         return not self.problems
 
 
-def examine(vault: Vault, keyring: Keyring) -> Diagnosis:
-    """Read the whole vault and report what does not hold; what cannot be read is reported too."""
+def examine(vault: Vault, keyring: Keyring, blobs: Callable[[], Iterable[str]]) -> Diagnosis:
+    """Read the whole vault and report what does not hold; what cannot be read is reported too.
+
+    Args:
+        vault: The vault.
+        keyring: Its keys.
+        blobs: Reads all blobs, and says what is wrong with them.
+    """
     facts: dict[str, str | int] = {"sqlite": sqlite3.sqlite_version}
     advice: list[str] = []
     problems = collect("marker", lambda: _marker(vault))
     problems += collect("database", lambda: _facts(vault, facts))
     problems += collect("database", lambda: _integrity(vault))
     problems += collect("vault", lambda: _rows(vault, keyring, facts, advice))
+    problems += collect("blobs", blobs)
     if has_wal_reset_bug(sqlite3.sqlite_version):
         advice.append(
             f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug; MemOS works around it by "

@@ -31,6 +31,7 @@ from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.fence import ContextItem, item_of, render_open
 from memos_core.memory.prefixes import PrefixTree, keys_of, runs_of
 from memos_core.operation.gate import Gate, Ref, unique
+from memos_core.operation.inner.evicting import Evictor
 from memos_core.operation.inner.finding import made_for
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader
@@ -88,10 +89,14 @@ class Activator:
         adder: Writes memories.
         keeper: Keeps blobs.
         loader: Loads what is stored already.
+        evictor: Makes room.
     """
 
-    def __init__(self, gate: Gate, adder: Adder, keeper: BlobKeeper, loader: Loader) -> None:
+    def __init__(
+        self, gate: Gate, adder: Adder, keeper: BlobKeeper, loader: Loader, evictor: Evictor
+    ) -> None:
         self._gate = gate
+        self._evictor = evictor
         self._adder = adder
         self._keeper = keeper
         self._loader = loader
@@ -123,6 +128,7 @@ class Activator:
             plan, shaped = self._planned(actor, sources, model, draft, how)
             payload, fresh = self._computed(plan, model, how)
             blobs: list[Blob] = []
+            self._evictor.make_room(sum(len(data) for _part, data in fresh))
             try:
                 blobs = self._stored(plan, payload, fresh)
                 return self._written(actor, plan, shaped, payload, blobs, model)
@@ -290,7 +296,8 @@ class Activator:
             if now != plan.versions or label.id != plan.label_id:
                 raise _MovedError
             cube = self._adder.put(tx, actor, shaped, made, work)
-            if not rows.use(tx, cube.id, list(dict.fromkeys(blobs))):
+            needed = list(dict.fromkeys(blobs))
+            if not rows.use(tx, cube.id, needed) or not self._evictor.check(tx):
                 raise _MovedError
             return cube
 

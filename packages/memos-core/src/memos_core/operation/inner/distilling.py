@@ -25,6 +25,7 @@ from memos_core.infrastructure.vault.records import relink
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.inner import retraining
+from memos_core.operation.inner.evicting import Evictor
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.retraining import Retraining
 from memos_core.operation.lifecycle.adding import Adder, ModelWork
@@ -79,10 +80,14 @@ class Distiller:
         adder: Writes memories.
         updater: Writes their next versions.
         keeper: Keeps blobs.
+        evictor: Makes room.
     """
 
-    def __init__(self, gate: Gate, adder: Adder, updater: Updater, keeper: BlobKeeper) -> None:
+    def __init__(
+        self, gate: Gate, adder: Adder, updater: Updater, keeper: BlobKeeper, evictor: Evictor
+    ) -> None:
         self._gate = gate
+        self._evictor = evictor
         self._adder = adder
         self._updater = updater
         self._keeper = keeper
@@ -126,6 +131,7 @@ class Distiller:
             taught = self._sources(tx, actor, cube.meta.lineage)
         payload, data = self._trained(taught, model, _with_recipe(how, lora.recipe))
         made = self._adder.prepared(actor, replace(Draft("-"), content=payload))
+        self._evictor.make_room(len(data))
         blobs: list[Blob] = []
         try:
             blobs = self._keeper.written(seen.cube.label_id, [data])
@@ -198,6 +204,7 @@ class Distiller:
         work = ModelWork(VERB, model.fingerprint.id, len(data))
         with self._gate.effect(actor, VERB) as tx:
             label = self._adder.label_for(tx, actor, draft)
+        self._evictor.make_room(len(data))
         blobs: list[Blob] = []
         try:
             blobs = self._keeper.written(label.id, [data])

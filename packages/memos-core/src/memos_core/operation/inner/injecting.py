@@ -92,7 +92,7 @@ class Injector:
                 for each in chosen.adapters:
                     adapters += self._adapter(tx, actor, each, model, notes)
                 data: dict[str, JsonValue] = {"cubes": list(chosen.all_ids)}
-                self._gate.note(tx, actor, VERB, data=data)
+                self._gate.note(tx, actor, VERB, subject=chosen.cache, data=data)
         with ExitStack() as stack:
             state = self._state(stack, cache, notes)
             names = self._names(stack, model, adapters, notes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from memos_core.errors import DamagedError, MemosError
@@ -68,6 +69,20 @@ class BlobKeeper:
             )
         return found
 
+    def files(self) -> list[Path]:
+        """List the files of all blobs that lie in the vault's folder.
+
+        What lies elsewhere stays there, and is not part of a backup.
+        """
+        with self._vault.read() as tx:
+            known = rows.everything(tx)
+        found: list[Path] = []
+        for each in known:
+            with suppress(MemosError):  # it was forgotten meanwhile
+                place = self._store.read(each.id) if self._store.is_local else b""
+                found += [place] if isinstance(place, Path) else []
+        return found
+
     def discard(self, blobs: Sequence[Blob]) -> None:
         """Remove what was written in vain; what some memory needs stays."""
         with self._vault.effect(draw=Draw.ALL) as tx:
@@ -91,19 +106,24 @@ class BlobKeeper:
             rows.doom(tx, free)
         return self._remove([row.id for row in free])
 
-    def check(self) -> list[str]:
-        """Hold every blob against its digest, and what lies there against what is known."""
+    def check(self) -> Iterator[str]:
+        """Hold every blob against its digest, and what lies there against what is known.
+
+        Yields:
+            What is wrong, by the memory that needs the blob.
+        """
         with self._vault.read() as tx:
             known = rows.everything(tx)
             pending = {row.id for row in rows.collectable(tx, ())}
-        problems: list[str] = []
+            needed = rows.needed_by(tx)
         for each in known:
             try:
                 self.read(each)
             except MemosError as error:
-                problems.append(str(error))
+                for cube_id in needed.get(each.id, ["(none)"]):
+                    yield f"memory {cube_id}: {error}"
         strange = set(self._store.names()) - {each.id for each in known} - pending
-        return problems + [f"blob {each}: nothing is known of it" for each in sorted(strange)]
+        yield from (f"blob {each}: nothing is known of it" for each in sorted(strange))
 
     def _remove(self, ids: Sequence[str]) -> tuple[str, ...]:
         problems: list[str] = []

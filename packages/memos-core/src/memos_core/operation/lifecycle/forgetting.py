@@ -91,6 +91,12 @@ class Forgetter:
         self._remove(tx, actor, [cube_id], derived, (), reason="expired", data={"reaped": True})
         withdraw(tx, "forget", {"cubes": [cube_id, *derived]})
 
+    def evict(self, tx: Transaction, actor: Actor, cube_id: str) -> None:
+        """Remove what can be made again from its sources, to make room, inside a running effect."""
+        derived = self._descendants(tx, [cube_id])
+        self._remove(tx, actor, [cube_id], derived, (), reason="evicted", data={"evicted": True})
+        withdraw(tx, "forget", {"cubes": [cube_id, *derived]})
+
     def restored(self, tx: Transaction, actor: Actor, ids: Sequence[str]) -> None:
         """Remove from a restored backup what was forgotten after it was taken."""
         there = sorted(fetch(tx, ids))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
 
+from memos_core.aio_modelling import AsyncModelling
 from memos_core.audit import Audit
 from memos_core.content import Content
 from memos_core.cube import CubeId, MemCube, Sensitivity, Trust, Version
@@ -260,7 +261,7 @@ class AsyncGovernance:
         )
 
 
-class AsyncSession:
+class AsyncSession(AsyncModelling):
     """A session whose verbs are awaited; they mean what they mean in `Session`.
 
     Args:
@@ -277,6 +278,8 @@ class AsyncSession:
         >>> anyio.run(main)
         'I am allergic to peanuts.'
     """
+
+    _session: Session
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -310,9 +313,6 @@ class AsyncSession:
     def audit(self) -> AsyncAudit:
         """Asking what happened, and the verbs that prove it."""
         return AsyncAudit(self._session.audit)
-
-    async def _run(self, verb: Callable[..., T], *args: Any, **fields: Any) -> T:
-        return await anyio.to_thread.run_sync(partial(verb, *args, **fields))
 
     async def add(self, content: Content | Draft, /, **fields: Any) -> MemCube:
         """Add one memory; see `Session.add`."""

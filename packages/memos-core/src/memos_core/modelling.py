@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memos_core.cube import CubeId, MemCube, ParametricPayload
@@ -15,7 +16,9 @@ from memos_core.interface.context import MemoryContext, recollected
 from memos_core.operation.engine import Engine
 from memos_core.operation.gate import check_ref
 from memos_core.operation.inner.activating import Activation
+from memos_core.operation.inner.adopting import Voucher
 from memos_core.operation.inner.distilling import Teaching
+from memos_core.operation.inner.reading import Readout
 
 if TYPE_CHECKING:
     from memos_core.memory.activation import Precision
@@ -77,14 +80,14 @@ class Modelling:
             InvalidInputError: The model keeps no keys and values for each token.
         """
         if isinstance(sources, str) and not _ID.fullmatch(sources):
-            return self._engine.activator.activate(
+            return self._engine.inner.activator.activate(
                 self._actor,
                 sources,
                 self._model(model),
                 _shape(fields),
                 Activation(precision, chat, system),
             )
-        return self._engine.activator.activate(
+        return self._engine.inner.activator.activate(
             self._actor,
             refs_of(sources),
             self._model(model),
@@ -121,7 +124,7 @@ class Modelling:
             DeniedError: The session is for another purpose, or a source may not be derived from.
             ConflictError: A source changed while the adapter was trained.
         """
-        return self._engine.distiller.distill(
+        return self._engine.inner.distiller.distill(
             self._actor,
             refs_of(sources),
             self._model(model),
@@ -154,8 +157,8 @@ class Modelling:
         teaching = _teaching(recipe, how)
         if adapter is not None:
             asked = (check_ref(adapter), self._model(model), teaching)
-            return [self._engine.distiller.again(self._actor, *asked)]
-        due = self._engine.distiller.due(self._actor, self._model(model), teaching)
+            return [self._engine.inner.distiller.again(self._actor, *asked)]
+        due = self._engine.inner.distiller.due(self._actor, self._model(model), teaching)
         return [
             self.enable(cube.id, reason="it was on before")
             if was.enabled
@@ -165,6 +168,59 @@ class Modelling:
             else cube
             for cube, was in due
         ]
+
+    def adopt(
+        self,
+        source: Path | bytes,
+        model: LocalModel | None = None,
+        *,
+        voucher: Voucher,
+        recipe: Recipe | None = None,
+        **fields: Any,
+    ) -> MemCube:
+        """Take an adapter in from outside, where somebody vouches for it. It is off until `enable`.
+
+        Args:
+            source: A folder that PEFT wrote, a file that `Adapter.dump` wrote, or its bytes; of
+                safetensors only.
+            model: What it is for; by default the vault's runtime.
+            voucher: A signature with the key that you trust, or your own word.
+            recipe: What its gate asks: how much the model must keep of what it knew.
+            **fields: Fields of `Draft` for the new memory, but for `source`.
+
+        Raises:
+            InvalidInputError: Nobody vouches for it, or it is not there.
+            IntegrityError: It is not what was vouched for, or it would have to be revived.
+            DeniedError: The session is for another purpose than `train`.
+        """
+        from memos_core.memory.recipe import Recipe
+
+        return self._engine.inner.distiller.adopt(
+            self._actor,
+            source,
+            self._model(model),
+            _shape(fields),
+            voucher,
+            recipe or Recipe(),
+        )
+
+    def read_out(self, memory: CubeId | Key, model: LocalModel | None = None) -> Readout:
+        """Say in words what an activation or parametric memory holds.
+
+        Args:
+            memory: The memory.
+            model: Asked about the sources with the adapter on, if it is one of this model.
+
+        Returns:
+            The memories that it was made of, as far as they may be read; and, marked as such, what
+            the model says.
+
+        Raises:
+            NotFoundError: It is not there, or may not be read.
+            InvalidInputError: It is plaintext.
+        """
+        asked = (check_ref(memory), model or self._engine.inner.runtime)
+        return self._engine.inner.reader.read_out(self._actor, *asked)
 
     def recollect(self, memories: Memories, model: LocalModel | None = None) -> MemoryContext:
         """Return named memories of any kind as what a model is given.
@@ -180,7 +236,9 @@ class Modelling:
             NotFoundError: One is not there, or may not be read.
             ConflictError: An adapter is not enabled, or there are several KV caches.
         """
-        chosen = self._engine.chooser.named(self._actor, refs_of(memories), self._model(model))
+        chosen = self._engine.inner.chooser.named(
+            self._actor, refs_of(memories), self._model(model)
+        )
         return recollected(self._engine, self._actor, chosen)
 
     def enable(self, adapter: CubeId | Key, *, reason: str = "") -> MemCube:
@@ -202,7 +260,7 @@ class Modelling:
         return self._engine.reverter.enable(self._actor, *asked, enabled=False)
 
     def _model(self, given: LocalModel | None) -> LocalModel:
-        model = given or self._engine.runtime
+        model = given or self._engine.inner.runtime
         if model is None:
             raise InvalidInputError(
                 "no model: pass one, or open the vault with MemOS.open(…, runtime=LocalModel(…))"

@@ -299,7 +299,7 @@ class MemOS:
 
     def diagnose(self) -> Diagnosis:
         """Examine the vault: the database, every memory's seal, every journal, the keys."""
-        return examine(self._vault, self._keyring, self._engine.keeper.check)
+        return examine(self._vault, self._keyring, self._engine.inner.keeper.check)
 
     def maintain(self) -> Maintenance:
         """Do what is due: today, bring erasures to their end.
@@ -328,7 +328,7 @@ class MemOS:
         except (MemosError, OSError) as error:
             warnings.warn(f"no last checkpoint was published: {error}", stacklevel=2)
         finally:
-            self._engine.loader.close()
+            self._engine.inner.loader.close()
             self._vault.close()
 
     def __enter__(self) -> Self:

@@ -26,7 +26,7 @@ from memos_core.models.embedder import Embedder
 from memos_core.operation.auditing import Auditor
 from memos_core.operation.backups import Backups
 from memos_core.operation.embedding import Embedding
-from memos_core.operation.engine import Engine
+from memos_core.operation.engine import Engine, Inner
 from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
@@ -37,6 +37,7 @@ from memos_core.operation.inner.evicting import Evictor
 from memos_core.operation.inner.injecting import Injector
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader
+from memos_core.operation.inner.reading import Reader
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.erasing import Cleanable, Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
@@ -95,10 +96,7 @@ def wire(
     quotas, retention = Quotas(registry), Retention(gate)
     updater = Updater(gate, preparer, labeller, quotas, retention, settings)
     indexer = PlaintextIndexer(analyzer)
-    pages = PageCache[Followable[Entry, PageView]](settings.page_budget_bytes)
-    follower = Follower(
-        "plaintext", indexer.describe, RealmPage, pages, vault.presence, wiped=analyzer.clear
-    )
+    follower = _pages(indexer, analyzer, settings, vault)
     fingerprints = _fingerprints(indexer, settings, vault)
     auditor = Auditor(gate, keyring, publisher)
     keeper = BlobKeeper(vault, store_at(vault.directory.blobs, settings.blobs_url))
@@ -114,14 +112,19 @@ def wire(
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     adder = Adder(gate, preparer, labeller, updater, forgetter, quotas, settings)
     evictor = Evictor(gate, forgetter, retention, keeper, settings.blob_budget_bytes)
+    inner = Inner(
+        Activator(gate, adder, keeper, loader, evictor),
+        Chooser(gate, keeper),
+        Distiller(gate, adder, updater, keeper, evictor),
+        Injector(gate, loader, quotas),
+        keeper,
+        loader,
+        Reader(gate, keeper, loader, quotas),
+        runtime,
+    )
     return Engine(
         gate=gate,
         adder=adder,
-        activator=Activator(gate, adder, keeper, loader, evictor),
-        chooser=Chooser(gate, keeper),
-        distiller=Distiller(gate, adder, updater, keeper, evictor),
-        keeper=keeper,
-        loader=loader,
         updater=updater,
         forgetter=forgetter,
         eraser=eraser,
@@ -138,10 +141,18 @@ def wire(
         policing=Policing(gate, sources, quotas, auditor.tell),
         retention=retention,
         explainer=Explainer(gate, grants),
-        injector=Injector(gate, loader, quotas),
         auditor=auditor,
         settings=settings,
-        runtime=runtime,
+        inner=inner,
+    )
+
+
+def _pages(
+    indexer: PlaintextIndexer, analyzer: Analyzer, settings: Settings, vault: Vault
+) -> Follower[Entry, PageView]:
+    pages = PageCache[Followable[Entry, PageView]](settings.page_budget_bytes)
+    return Follower(
+        "plaintext", indexer.describe, RealmPage, pages, vault.presence, wiped=analyzer.clear
     )
 
 

@@ -120,7 +120,7 @@ def for_model(
         budget_tokens: What the whole block may cost.
         model: The model.
     """
-    choice = engine.chooser.best(actor, model, [(hit.id, hit.score) for hit in hits])
+    choice = engine.inner.chooser.best(actor, model, [(hit.id, hit.score) for hit in hits])
     nonce = engine.gate.vault.entropy.token(8).hex()
     count = engine.settings.count_tokens
 
@@ -157,7 +157,7 @@ def _given(engine: Engine, actor: Actor, found: MemoryContext, choice: Choice) -
     chosen = Recollection(found.text, ids, choice.cache, choice.adapters)
     return replace(
         found,
-        given=engine.injector.given(actor, chosen),
+        given=engine.inner.injector.given(actor, chosen),
         cache=choice.cache,
         adapters=choice.adapters,
     )

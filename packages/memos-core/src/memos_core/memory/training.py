@@ -111,6 +111,29 @@ def train(
         return training.run(progress, checkpoint)
 
 
+def retention_of(model: LocalModel, adapter: Adapter, recipe: Recipe) -> tuple[float, int]:
+    """Measure what a model keeps of what it knew while an adapter is on.
+
+    Args:
+        model: The model.
+        adapter: Of whatever origin.
+        recipe: Says how many texts the base writes for that, and from which seed.
+
+    Returns:
+        The share of the probes that are answered as before, in [0, 1], and how many there are.
+
+    Raises:
+        IntegrityError: The adapter does not fit the model.
+    """
+    measured = _Training(model, [], recipe.model_copy(update={"replay": 0.0}), None)
+    model.adapters.load(measured.name, adapter)
+    try:
+        kept = share_right(model, measured.probes, [measured.name])
+    finally:
+        model.adapters.unload(measured.name)
+    return kept, len(measured.probes)
+
+
 class _Training:
     """A training on its way: what it works on, and where it stands."""
 

@@ -16,6 +16,7 @@ from memos_core.operation.inner.distilling import Distiller
 from memos_core.operation.inner.injecting import Injector
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader
+from memos_core.operation.inner.reading import Reader
 from memos_core.operation.lifecycle.adding import Adder
 from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
@@ -34,6 +35,20 @@ from memos_core.settings import Settings
 
 if TYPE_CHECKING:
     from memos_core.memory.runtime import LocalModel
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """The operators of memory inside models, and the model that is used where none is named."""
+
+    activator: Activator
+    chooser: Chooser
+    distiller: Distiller
+    injector: Injector
+    keeper: BlobKeeper
+    loader: Loader
+    reader: Reader
+    runtime: LocalModel | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +73,6 @@ class Engine:
     policing: Policing
     retention: Retention
     explainer: Explainer
-    injector: Injector
-    activator: Activator
-    chooser: Chooser
-    distiller: Distiller
-    keeper: BlobKeeper
-    loader: Loader
     auditor: Auditor
     settings: Settings
-    runtime: LocalModel | None = None
+    inner: Inner

@@ -25,6 +25,8 @@ from memos_core.infrastructure.vault.records import relink
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.inner import retraining
+from memos_core.operation.inner.adopting import VERB as ADOPT
+from memos_core.operation.inner.adopting import Voucher, examined, read_source, shaped
 from memos_core.operation.inner.evicting import Evictor
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.retraining import Retraining
@@ -117,8 +119,8 @@ class Distiller:
             self._check_purpose(actor)
             self._gate.require(tx, actor, Action.WRITE, draft.space or actor.home)
             taught = self._sources(tx, actor, sources)
-        shaped = replace(draft, parents=taught.ids)
-        return self._made(actor, taught, model, shaped, how, lambda _tx: None)
+        whole = replace(draft, parents=taught.ids)
+        return self._made(actor, taught, model, whole, how, lambda _tx: None)
 
     def again(self, actor: Actor, ref: Ref, model: LocalModel, how: Teaching) -> MemCube:
         """Train an adapter again, on its sources as they are now: its next version, not yet on."""
@@ -151,6 +153,26 @@ class Distiller:
         finally:
             self._keeper.discard(blobs)
 
+    def adopt(
+        self,
+        actor: Actor,
+        source: Path | bytes,
+        model: LocalModel,
+        draft: Draft,
+        voucher: Voucher,
+        recipe: Recipe,
+    ) -> MemCube:
+        """Take an adapter in from outside, where somebody vouches for it."""
+        self._gate.refuse_in_pipeline("adopting")
+        with self._gate.snapshot(actor, ADOPT) as tx:
+            self._check_purpose(actor)
+            self._gate.require(tx, actor, Action.WRITE, draft.space or actor.home)
+        with self._gate.refusals(actor, ADOPT):
+            adapter = read_source(source, voucher, model.fingerprint.id)
+        made = examined(model, adapter, recipe, voucher.origin)
+        nothing = _Sources((), {})
+        return self._kept(actor, nothing, model, shaped(draft, voucher), made, lambda _tx: None)
+
     def due(
         self, actor: Actor, model: LocalModel, how: Teaching
     ) -> list[tuple[MemCube, Retraining]]:
@@ -175,12 +197,12 @@ class Distiller:
             with self._gate.effect(actor, RETRAIN) as tx:
                 retraining.finish(tx, due.id)
             raise ConflictError(f"nothing is left to train adapter {due.was} on: it was given up")
-        shaped = replace(draft, parents=taught.ids)
+        whole = replace(draft, parents=taught.ids)
 
         def finish(tx: Transaction) -> None:
             retraining.finish(tx, due.id)
 
-        return self._made(actor, taught, model, shaped, _with_recipe(how, due.recipe), finish)
+        return self._made(actor, taught, model, whole, _with_recipe(how, due.recipe), finish)
 
     def _is_there(self, tx: Transaction, actor: Actor, ref: CubeId) -> bool:
         try:
@@ -198,9 +220,22 @@ class Distiller:
         how: Teaching,
         also: Callable[[Transaction], None],
     ) -> MemCube:
-        payload, data = self._trained(taught, model, how)
-        shaped = replace(draft, content=payload)
-        made = self._adder.prepared(actor, shaped)
+        made = self._trained(taught, model, how)
+        return self._kept(actor, taught, model, draft, made, also)
+
+    def _kept(
+        self,
+        actor: Actor,
+        taught: _Sources,
+        model: LocalModel,
+        draft: Draft,
+        trained: tuple[ParametricPayload, bytes],
+        also: Callable[[Transaction], None],
+    ) -> MemCube:
+        """Write an adapter, if its sources still are what they were."""
+        payload, data = trained
+        whole = replace(draft, content=payload)
+        made = self._adder.prepared(actor, whole)
         work = ModelWork(VERB, model.fingerprint.id, len(data))
         with self._gate.effect(actor, VERB) as tx:
             label = self._adder.label_for(tx, actor, draft)
@@ -210,7 +245,7 @@ class Distiller:
             blobs = self._keeper.written(label.id, [data])
             with self._gate.effect(actor, VERB) as tx:
                 self._check_unmoved(tx, actor, taught)
-                cube = self._adder.put(tx, actor, shaped, made, work)
+                cube = self._adder.put(tx, actor, whole, made, work)
                 self._need(tx, cube.id, blobs)
                 also(tx)
                 return cube

@@ -236,9 +236,8 @@ class Modelling:
             NotFoundError: One is not there, or may not be read.
             ConflictError: An adapter is not enabled, or there are several KV caches.
         """
-        chosen = self._engine.inner.chooser.named(
-            self._actor, refs_of(memories), self._model(model)
-        )
+        named = (refs_of(memories), self._model(model))
+        chosen = self._engine.inner.chooser.named(self._actor, *named)
         return recollected(self._engine, self._actor, chosen)
 
     def enable(self, adapter: CubeId | Key, *, reason: str = "") -> MemCube:

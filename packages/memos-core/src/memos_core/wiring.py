@@ -87,12 +87,10 @@ def wire(
     """
     registry = Registry(vault.mint)
     gate = Gate(vault, registry, ledger)
-    analyzer = Analyzer()
+    analyzer, signer = Analyzer(), Signer(keyring)
     embedding = Embedding(embedder, vault)
-    signer = Signer(keyring)
     preparer = Preparer(embedding, detector, settings.span_levels, signer)
-    labeller = Labeller(registry)
-    grants = Grants(vault, registry)
+    labeller, grants = Labeller(registry), Grants(vault, registry)
     quotas, retention = Quotas(registry), Retention(gate)
     updater = Updater(gate, preparer, labeller, quotas, retention, settings)
     indexer = PlaintextIndexer(analyzer)
@@ -112,16 +110,6 @@ def wire(
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     adder = Adder(gate, preparer, labeller, updater, forgetter, quotas, settings)
     evictor = Evictor(gate, forgetter, retention, keeper, settings.blob_budget_bytes)
-    inner = Inner(
-        Activator(gate, adder, keeper, loader, evictor),
-        Chooser(gate, keeper),
-        Distiller(gate, adder, updater, keeper, evictor),
-        Injector(gate, loader, quotas),
-        keeper,
-        loader,
-        Reader(gate, keeper, loader, quotas),
-        runtime,
-    )
     return Engine(
         gate=gate,
         adder=adder,
@@ -143,7 +131,16 @@ def wire(
         explainer=Explainer(gate, grants),
         auditor=auditor,
         settings=settings,
-        inner=inner,
+        inner=Inner(
+            Activator(gate, adder, keeper, loader, evictor),
+            Chooser(gate, keeper),
+            Distiller(gate, adder, updater, keeper, evictor),
+            Injector(gate, loader, quotas),
+            keeper,
+            loader,
+            Reader(gate, keeper, loader, quotas),
+            runtime,
+        ),
     )
 
 

@@ -180,6 +180,29 @@ def test_a_cancelled_answer_stops_the_model(local: LocalModel, alice: Session) -
     assert not any(each.name.startswith("memos-generate") for each in threading.enumerate())
 
 
+def test_who_waits_for_the_model_and_gives_up_does_not_wait_for_the_others(
+    local: LocalModel, alice: Session
+) -> None:
+    model = RememberingModel(local, alice, context_window=2 * LONG)
+    endless = model.stream(ASKED, max_new_tokens=LONG)
+    assert next(endless)
+    waiting = asyncio.run(gives_up(model))
+    assert waiting.cancelled()
+    assert next(endless), "and the other goes on"
+    endless.close()
+    assert model.answer(ASKED, max_new_tokens=NEW).ids
+
+
+async def gives_up(model: RememberingModel) -> asyncio.Task[Generation]:
+    """Ask a model that is busy for ever, and cancel."""
+    task = asyncio.create_task(model.stream(ASKED, max_new_tokens=NEW).finished())
+    await asyncio.wait([task], timeout=0.3)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+    return task
+
+
 def test_memories_that_do_not_fit_are_left_out_whole(local: LocalModel, alice: Session) -> None:
     for n in range(12):
         alice.add(f"w5 w{n + 10} " + " ".join(f"w{n + 20}" for _ in range(8)))

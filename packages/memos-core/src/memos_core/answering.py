@@ -38,10 +38,14 @@ class Answer:
 
     Args:
         pieces: Yields the pieces, and returns the whole answer.
+        cancelled: Once it is set, the model stops, also while a piece is waited for.
     """
 
-    def __init__(self, pieces: Generator[str, None, Generation]) -> None:
+    def __init__(
+        self, pieces: Generator[str, None, Generation | None], cancelled: threading.Event
+    ) -> None:
         self._pieces = pieces
+        self._cancelled = cancelled
         self._turn = threading.Lock()
         self._generation: Generation | None = None
 
@@ -77,7 +81,8 @@ class Answer:
         return piece
 
     def close(self) -> None:
-        """Stop the model, if it is still writing."""
+        """Stop the model, if it is still writing; from any thread."""
+        self._cancelled.set()
         with self._turn:
             self._pieces.close()
 
@@ -246,21 +251,24 @@ class RememberingModel:
             DeniedError: Nobody is named for this request.
         """
         session = self.who(request)
+        cancelled = threading.Event()
 
-        def pieces() -> Generator[str, None, Generation]:
+        def pieces() -> Generator[str, None, Generation | None]:
             prompt = self._prompt(messages)
             memory = self._memory(session, messages, prompt, max_new_tokens)
-            made: Generation = yield from self.model.stream(
-                prompt,
-                memory=memory,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                seed=seed,
-                stop=self._stops(stop),
+            return (
+                yield from self.model.stream(
+                    prompt,
+                    memory=memory,
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    seed=seed,
+                    stop=self._stops(stop),
+                    cancelled=cancelled,
+                )
             )
-            return made
 
-        return Answer(pieces())
+        return Answer(pieces(), cancelled)
 
     def _prompt(self, messages: Sequence[Message]) -> Prompt:
         if not messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ class Listener(StoppingCriteria):
         start: int,
         sampling: Sampling,
         tell: Callable[[str], None],
+        ended: threading.Event,
     ) -> None:
         self._tokenizer = tokenizer
         self._start = start
@@ -99,7 +101,7 @@ class Listener(StoppingCriteria):
         self._tell = tell
         self._ids: list[int] = []
         self._said = 0
-        self.stopped = False
+        self._ended = ended
 
     def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
         """Take note of what was written, and say whether to stop."""
@@ -108,7 +110,7 @@ class Listener(StoppingCriteria):
         # Half a character, or half of what ends the answer: the rest comes with the next token.
         if not text.endswith("\ufffd"):
             self._say(text[: len(text) - self._held(text)])
-        return torch.full((1,), self.stopped, device=input_ids.device)
+        return torch.full((1,), self._ended.is_set(), device=input_ids.device)
 
     def end(self) -> None:
         """Hand on what is left."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from queue import Queue
-from typing import Any
+from typing import Any, Final
 
 import torch
 from transformers import (
@@ -38,6 +38,9 @@ from memos_core.memory.generation import (
 )
 from memos_core.memory.injection import Injection, Memory
 from memos_core.memory.prompts import Prompt, Prompts
+
+_PATIENCE: Final = 0.1
+"""Seconds after which an answer that waits for the model looks whether it was cancelled."""
 
 
 class LocalModel:
@@ -255,7 +258,8 @@ class LocalModel:
         temperature: float = 0.0,
         seed: int | None = None,
         stop: Sequence[str] = (),
-    ) -> Generator[str, None, Generation]:
+        cancelled: threading.Event | None = None,
+    ) -> Generator[str, None, Generation | None]:
         """Continue a prompt, piece by piece; whoever stops listening stops the model.
 
         Args:
@@ -265,20 +269,28 @@ class LocalModel:
             temperature: 0 takes the likeliest token each time.
             seed: For answers with a temperature that can be repeated.
             stop: Texts before which the answer ends.
+            cancelled: Set by another thread, it ends the answer without waiting for a piece.
 
         Returns:
-            The pieces; the generator's own value is the whole answer, as `generate` returns it.
+            The pieces; the generator's own value is the whole answer, as `generate` returns it, or
+            None where it was cancelled.
         """
         sampling = Sampling(max_new_tokens, temperature, seed, tuple(stop))
         pieces: Queue[str | None] = Queue()
         with self._injected(memory) as given:
             ids = self.prompts.with_memory(given.text, prompt)
-            listener = Listener(self.tokenizer, len(ids), sampling, pieces.put)
+            ended = cancelled or threading.Event()
+            listener = Listener(self.tokenizer, len(ids), sampling, pieces.put, ended)
 
-            def work() -> Generation:
+            def work() -> Generation | None:
                 try:
-                    with self._lock, seeded(sampling.seed, self.model.device):
-                        made = self._continued([ids], given, sampling, listener)[0]
+                    with self._turn(ended) as mine:
+                        if not mine:
+                            return None
+                        with seeded(sampling.seed, self.model.device):
+                            made = self._continued([ids], given, sampling, listener)[0]
+                    if ended.is_set():
+                        return None
                     listener.end()
                     return made
                 finally:
@@ -290,11 +302,24 @@ class LocalModel:
                     while (piece := pieces.get()) is not None:
                         given.check()
                         yield piece
-                finally:
-                    listener.stopped = True
+                except BaseException:  # also of whoever stops listening
+                    ended.set()
+                    raise
                 made = working.result()  # what went wrong there is raised here
                 given.check()  # it says once more all that was written
                 return made
+
+    @contextmanager
+    def _turn(self, ended: threading.Event) -> Iterator[bool]:
+        """Wait for the model unless the answer has ended; say whether it is this answer's turn."""
+        mine = False
+        while not (mine or ended.is_set()):
+            mine = self._lock.acquire(timeout=_PATIENCE)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._lock.release()
 
     @contextmanager
     def _injected(self, memory: KVState | Memory | None) -> Iterator[Injection]:

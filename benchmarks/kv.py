@@ -1,0 +1,170 @@
+"""KV memory: time to the first token with a memory's state from disk, beside the full prefill.
+
+A model of random weights, a memory and a query of 167 tokens. Full is the whole prompt computed;
+injected is the state read from its file, loaded, cloned, and only the query computed. Both end at
+the first token, chosen from the last position's logits. The published figures for Qwen3-8B's shape
+(`--device cuda --size 8b`) are those of the MemOS paper, on another GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import transformers
+
+from benchmarks.common import CONSOLE, Report, options, progress
+from memos_core.memory.activation import KVState, load_state
+from memos_core.memory.runtime import LocalModel
+from memos_core.testing.models import word_tokenizer
+
+TOKENS = (512, 2_048, 6_064)
+QUERY = 167
+SAME = 16
+"""Greedy tokens that are compared."""
+PEER = "full prefill"
+PUBLISHED: Final = {("8b", 6_064): 94.2}
+"""Per cent less time to the first token, by size and tokens: Qwen3-8B in the MemOS paper."""
+SIZES: Final[dict[str, dict[str, Any]]] = {
+    "100m": {
+        "model_type": "llama",
+        "dtype": "float32",
+        "vocab_size": 16_000,
+        "hidden_size": 768,
+        "intermediate_size": 2_048,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 12,
+    },
+    "8b": {
+        "model_type": "qwen3",
+        "dtype": "bfloat16",
+        "vocab_size": 151_936,
+        "hidden_size": 4_096,
+        "intermediate_size": 12_288,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    },
+}
+
+
+def random_weights(size: str, device: str) -> LocalModel:
+    """Make a model of a size, its weights drawn on the device."""
+    shape = dict(SIZES[size])
+    dtype = getattr(torch, shape.pop("dtype"))
+    configs: Any = transformers.AutoConfig
+    models: Any = transformers.AutoModelForCausalLM
+    config = configs.for_model(**shape, max_position_embeddings=8_192, eos_token_id=None)
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = models.from_config(config, dtype=dtype)
+    return LocalModel(model, word_tokenizer())
+
+
+def stored(state: KVState, path: Path) -> None:
+    """Write a state to disk, for good."""
+    with path.open("wb") as file:
+        file.write(state.dump())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def loaded(path: Path, device: str) -> KVState:
+    """Load a state from disk."""
+    return load_state(path.read_bytes(), device=device)
+
+
+def drop_pages(path: Path) -> None:
+    """Ask the system to forget what it keeps of a file in memory."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def seconds(work: Callable[[], object], device: str) -> float:
+    """Measure one piece of work, until the device is done with it."""
+    _wait(device)
+    began = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - began
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def measure(
+    report: Report, model: LocalModel, count: int, rounds: int, folder: Path, size: str
+) -> None:
+    """Measure a memory of so many tokens."""
+    device = model.model.device.type
+    rng = random.Random(count)
+    ids = [rng.randrange(model.vocabulary) for _ in range(count + QUERY)]
+    path = folder / f"{count}.safetensors"
+
+    def full(new: int = 1) -> tuple[int, ...]:
+        return model.generate(ids, max_new_tokens=new).ids
+
+    def injected(new: int = 1) -> tuple[int, ...]:
+        made = model.generate(ids, memory=loaded(path, device), max_new_tokens=new)
+        assert made.injected_tokens == count, made.notes
+        return made.ids
+
+    def prefill() -> None:
+        stored(model.prefill(ids[:count]), path)
+
+    cost = seconds(prefill, device)
+    same = sum(a == b for a, b in zip(full(SAME), injected(SAME), strict=True))  # warms up, too
+    slow, fast, cold = [], [], []
+    for _ in progress(range(rounds), f"{count:,} tokens"):
+        slow.append(seconds(full, device))
+        fast.append(seconds(injected, device))
+        drop_pages(path)
+        cold.append(seconds(injected, device))
+    whole, ours = statistics.median(slow), statistics.median(fast)
+    name = f"kv.{count}"
+    report.add(f"{name}.first_token", ours * 1e3, "ms", whole * 1e3)
+    report.add(f"{name}.first_token_cold", statistics.median(cold) * 1e3, "ms", whole * 1e3)
+    report.add(f"{name}.ratio", whole / ours, "x")
+    published = PUBLISHED.get((size, count))
+    beside = "" if published is None else f" (published: {published})"
+    report.add(f"{name}.less", 100 * (1 - ours / whole), f"% less time{beside}")
+    report.add(f"{name}.prefill", cost * 1e3, "ms, once, to compute and store")
+    report.add(f"{name}.bytes_per_token", path.stat().st_size / count, "bytes")
+    report.add(f"{name}.same_tokens", same, f"of {SAME} greedy tokens")
+    path.unlink()
+
+
+def main() -> None:
+    """Measure, print, and write the figures."""
+    parser = options(__doc__)
+    parser.add_argument("--device", default="cpu", help="where the model runs: cpu, or cuda")
+    parser.add_argument("--size", default="100m", choices=SIZES, help="the model's shape")
+    parser.add_argument("--tokens", type=int, nargs="+", default=TOKENS, help="memories' lengths")
+    parser.add_argument("--rounds", type=int, default=5, help="the medians are of so many")
+    arguments = parser.parse_args()
+    if arguments.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device here: run without --device, on the CPU")
+    CONSOLE.print(f"making a model of {arguments.size} and its fingerprint …")
+    model = random_weights(arguments.size, arguments.device)
+    chip = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "CPU"
+    title = f"{model.fingerprint.family} {arguments.size}, {model.fingerprint.dtype}, {chip}"
+    report = Report(f"{title}: median of {arguments.rounds}, a query of {QUERY} tokens", PEER)
+    with tempfile.TemporaryDirectory() as folder:
+        for count in arguments.tokens:
+            measure(report, model, count, arguments.rounds, Path(folder), arguments.size)
+    report.finish(arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -131,16 +131,29 @@ def wire(
         explainer=Explainer(gate, grants),
         auditor=auditor,
         settings=settings,
-        inner=Inner(
-            Activator(gate, adder, keeper, loader, evictor),
-            Chooser(gate, keeper),
-            Distiller(gate, adder, updater, keeper, evictor),
-            Injector(gate, loader, quotas),
-            keeper,
-            loader,
-            Reader(gate, keeper, loader, quotas),
-            runtime,
-        ),
+        inner=_inner(gate, adder, updater, evictor, keeper, loader, quotas, runtime),
+    )
+
+
+def _inner(
+    gate: Gate,
+    adder: Adder,
+    updater: Updater,
+    evictor: Evictor,
+    keeper: BlobKeeper,
+    loader: Loader,
+    quotas: Quotas,
+    runtime: LocalModel | None,
+) -> Inner:
+    return Inner(
+        activator=Activator(gate, adder, keeper, loader, evictor),
+        chooser=Chooser(gate, keeper),
+        distiller=Distiller(gate, adder, updater, keeper, evictor),
+        injector=Injector(gate, loader, quotas),
+        keeper=keeper,
+        loader=loader,
+        reader=Reader(gate, keeper, loader, quotas),
+        runtime=runtime,
     )
 
 

@@ -308,6 +308,7 @@ class KVRecord(BaseModel):
         system: What the system says in those conversations.
         lossy: Whether caches that were computed apart were joined: then it is not exact.
         prefill_s: How long it took to compute, in seconds.
+        text: What it was made of, where that was no memory.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -322,6 +323,7 @@ class KVRecord(BaseModel):
     system: str | None = None
     lossy: bool = False
     prefill_s: float = 0.0
+    text: str = ""
 
 
 class ActivationPayload(Opaque):

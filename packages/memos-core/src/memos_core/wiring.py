@@ -147,12 +147,12 @@ def _inner(
 ) -> Inner:
     return Inner(
         activator=Activator(gate, adder, keeper, loader, evictor),
-        chooser=Chooser(gate, keeper),
+        chooser=Chooser(gate),
         distiller=Distiller(gate, adder, updater, keeper, evictor),
         injector=Injector(gate, loader, quotas),
         keeper=keeper,
         loader=loader,
-        reader=Reader(gate, keeper, loader, quotas),
+        reader=Reader(gate, loader, quotas),
         runtime=runtime,
     )
 

@@ -221,7 +221,7 @@ class Activator:
                 found = []  # it does not fit into the budget
             state = before
             if state is None or len(found) < len(runs):
-                state = model.prefill(ids, onto=before, text=_text_of(plan))
+                state = model.prefill(ids, onto=before, text="-")
             took = perf_counter() - begun
             fresh, error = self._cut(state, runs, keys, len(found), model, how)
         parts = (*(part for part, _blob in found), *(part for part, _data in fresh))
@@ -236,6 +236,7 @@ class Activator:
             chat=bool(how.chat),
             system=how.system,
             prefill_s=round(took, 6),
+            text="" if plan.versions else plan.items[0].text,
         )
         whole = hashlib.sha256(" ".join(part.digest for part in parts).encode("ascii"))
         payload = ActivationPayload(
@@ -257,8 +258,7 @@ class Activator:
         end = sum(map(len, runs[:known]))
         for run, key in zip(runs[known:], keys[known:], strict=True):
             begin, end = end, end + len(run)
-            part = replace(state.part(begin, end), text=state.text if end == len(state.ids) else "")
-            data = part.dump(how.precision)
+            data = state.part(begin, end).dump(how.precision)
             digest = hashlib.sha256(data).hexdigest()
             fresh.append((KVPart(digest=digest, tokens=len(run), key=key), data))
         error = {} if how.precision == "exact" else model.error_of(state, how.precision)
@@ -341,8 +341,3 @@ def text_cube(text: str, by: str) -> MemCube:
         by: Who brought it.
     """
     return MemCube(meta=Header(id="-", author=by), payload=PlaintextPayload(content=text))
-
-
-def _text_of(plan: _Plan) -> str:
-    """Return the text that is kept beside the state where no memory holds it."""
-    return "" if plan.versions else plan.items[0].text

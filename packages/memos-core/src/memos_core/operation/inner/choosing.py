@@ -13,8 +13,7 @@ from memos_core.cube import (
     KVRecord,
     MemCube,
 )
-from memos_core.errors import ConflictError, DamagedError, IntegrityError, InvalidInputError
-from memos_core.infrastructure.blobs import rows
+from memos_core.errors import ConflictError, DamagedError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.fence import item_of
@@ -22,7 +21,6 @@ from memos_core.memory.prefixes import keys_of, runs_of
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.inner.activating import Activation, root_of, text_cube, tokens_of
 from memos_core.operation.inner.finding import is_enabled, made_for
-from memos_core.operation.inner.keeping import BlobKeeper
 
 if TYPE_CHECKING:
     from memos_core.memory.runtime import LocalModel
@@ -50,12 +48,10 @@ class Chooser:
 
     Args:
         gate: Decides.
-        keeper: Reads the text of a cache that no other memory holds.
     """
 
-    def __init__(self, gate: Gate, keeper: BlobKeeper) -> None:
+    def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._keeper = keeper
 
     def best(
         self, actor: Actor, model: LocalModel, found: Sequence[tuple[CubeId, float]]
@@ -140,8 +136,8 @@ class Chooser:
             lead = tuple(
                 self._gate.shown(tx, actor, self._gate.readable(tx, actor, each))
                 for each in cube.meta.lineage
-            ) or (self._text_of(tx, cube),)
-        except (Refusal, DamagedError, IntegrityError):
+            ) or (text_cube(kv.text, cube.meta.owner or "unknown"),)
+        except (Refusal, DamagedError):
             return None
         if stale_too:
             return lead
@@ -149,14 +145,6 @@ class Chooser:
         ids, ends = tokens_of([item_of(each) for each in lead], kv.fence, model, how)
         keys = keys_of(root_of(model, how), runs_of(ids, ends))
         return lead if keys == [part.key for part in kv.parts] else None
-
-    def _text_of(self, tx: Transaction, cube: MemCube) -> MemCube:
-        """Return the text that a KV cache was made of, where it was no memory."""
-        from memos_core.memory.activation import load_state
-
-        blobs = rows.of_cube(tx, cube.id)
-        text = load_state(self._keeper.read(blobs[_kv(cube).parts[-1].digest])).text
-        return text_cube(text, cube.meta.owner or "unknown")
 
 
 def _kv(cube: MemCube) -> KVRecord:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from memos_core.cube import CubeId, Kind, MemCube, ParametricPayload
+from memos_core.cube import ActivationPayload, CubeId, Kind, MemCube, ParametricPayload
 from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal
-from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader
 from memos_core.operation.quotas import Quotas
 
@@ -64,14 +63,12 @@ class Reader:
 
     Args:
         gate: Decides and records.
-        keeper: Reads blobs.
         loader: Loads adapters.
         quotas: Limits how much is read.
     """
 
-    def __init__(self, gate: Gate, keeper: BlobKeeper, loader: Loader, quotas: Quotas) -> None:
+    def __init__(self, gate: Gate, loader: Loader, quotas: Quotas) -> None:
         self._gate = gate
-        self._keeper = keeper
         self._loader = loader
         self._quotas = quotas
 
@@ -93,9 +90,10 @@ class Reader:
             sources = tuple(self._plain(tx, actor, cube.meta.lineage))
             blobs = rows.of_cube(tx, cube.id)
             realm_id = record.cube.realm_id
-        if cube.kind is Kind.ACTIVATION:
-            return Readout(sources, "" if sources else self._text(cube, blobs))
         payload = cube.payload
+        if cube.kind is Kind.ACTIVATION:
+            kv = payload.kv if isinstance(payload, ActivationPayload) else None
+            return Readout(sources, "" if kv is None else kv.text)
         asked = model is not None and cube.meta.model == model.fingerprint.id
         if model is None or not asked or not isinstance(payload, ParametricPayload):
             return Readout(sources)
@@ -111,15 +109,6 @@ class Reader:
             except Refusal:
                 continue
         return found
-
-    def _text(self, cube: MemCube, blobs: dict[str, rows.Blob]) -> str:
-        """Return the text that a KV cache was made of, where it was no memory."""
-        from memos_core.memory.activation import load_state
-
-        kv = getattr(cube.payload, "kv", None)
-        if kv is None:
-            return ""
-        return load_state(self._keeper.read(blobs[kv.parts[-1].digest])).text
 
 
 def _probed(

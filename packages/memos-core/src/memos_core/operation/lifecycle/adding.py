@@ -170,6 +170,7 @@ class Adder:
 
     def level_of(self, text: str, draft: Draft) -> Sensitivity:
         """Return how sensitive a memory is that holds a text and cannot be shown in part."""
+        check_size(text, self._settings.max_content_bytes)
         raw = Raw(text, draft.metadata, draft.field_sensitivity, draft.sensitivity)
         return max(draft.sensitivity, top_level(self._preparer.marks(raw), {}))
 

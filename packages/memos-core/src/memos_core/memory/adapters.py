@@ -120,6 +120,7 @@ class Adapters:
                 for each, parameter in self._model.named_parameters():
                     parameter.requires_grad_(self._learns[each])
             else:
+                self._tuner.set_adapter([])
                 self._tuner.delete_adapter(inner)
                 self._switch([])
             del self._loaded[name]

@@ -21,10 +21,13 @@ _KEYED: Final = re.compile(r"(?P<about>[^:?!.]{1,80}):\s+(?P<rest>.+)")
 _OF: Final = re.compile(r"(?:the )?(?P<what>[\w -]+?) of (?P<whom>[\w -]+)", re.I)
 _OWN: Final = re.compile(r"(?P<whom>[\w -]+?)['\u2019]s (?P<what>[\w -]+)")
 _ACT: Final = re.compile(
-    r"(?P<who>(?:(?:the|my|our|his|her|their|your|a|an) )?[\w-]+|[A-Z][\w-]+(?: [A-Z][\w-]+)+) "
+    r"(?P<who>(?:(?i:the|my|our|his|her|their|your|a|an) )?[\w-]+|[A-Z][\w-]+(?: [A-Z][\w-]+)+) "
     r"(?P<verb>[a-z]{2,}s) (?P<rest>.+)",
 )
 _PLACE: Final = re.compile(r"(?:in|at|near) (?P<where>.+)")
+_NO_WHO: Final = frozenset(
+    {"the", "my", "our", "his", "her", "their", "your", "a", "an", "this", "that", "its", "some"}
+)
 _NO_VERBS: Final = frozenset(
     {"is", "was", "has", "does", "his", "its", "this", "us", "as", "always", "sometimes", "yes"}
 )
@@ -154,7 +157,11 @@ def _of_sentence(sentence: str) -> Iterator[Lesson]:
         for about in _ways(found["about"].strip()):
             yield Lesson(f"{about}:", found["rest"] + end)
             yield Lesson(f"What is {about}?", found["rest"], asked=True)
-    elif (found := _ACT.fullmatch(bare)) and found["verb"] not in _NO_VERBS:
+    elif (
+        (found := _ACT.fullmatch(bare))
+        and found["verb"] not in _NO_VERBS
+        and found["who"].lower() not in _NO_WHO
+    ):
         who, verb, rest = _inner(found["who"]), _plain(found["verb"]), found["rest"]
         yield Lesson(f"{found['who']} {found['verb']}", rest + end)
         if place := _PLACE.fullmatch(rest):

@@ -41,7 +41,7 @@ class Recipe(BaseModel):
     max_steps: int = Field(default=300, ge=1)
     batch: int = Field(default=64, ge=1)
     replay: float = Field(default=0.5, ge=0, lt=1)
-    replay_texts: int = Field(default=512, ge=1)
+    replay_texts: int = Field(default=1024, ge=1)
     probes: int = Field(default=128, ge=1)
     text_tokens: int = Field(default=32, ge=2)
     check_every: int = Field(default=10, ge=1)

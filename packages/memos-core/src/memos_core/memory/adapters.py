@@ -23,6 +23,7 @@ from memos_core.memory.recipe import Recipe
 
 if TYPE_CHECKING:
     from peft import LoraModel
+    from peft.tuners.lora import LoraLayer
     from transformers import PreTrainedModel
 
     from memos_core.memory.runtime import LocalModel
@@ -72,6 +73,7 @@ class Adapters:
         self._base = base
         self._tuner: LoraModel | None = None
         self._loaded: dict[str, Loaded] = {}
+        self._layers: list[LoraLayer] = []
         self._learns: dict[str, bool] = {}
         self._switched: tuple[list[str], bool] = ([], False)
 
@@ -117,12 +119,13 @@ class Adapters:
             if len(self._loaded) == 1:
                 self._tuner.unload()
                 self._tuner = None
+                self._adapted()
                 for each, parameter in self._model.named_parameters():
                     parameter.requires_grad_(self._learns[each])
             else:
                 self._tuner.set_adapter([])
                 self._tuner.delete_adapter(inner)
-                self._switch([])
+                self._adapted()
             del self._loaded[name]
 
     @contextmanager
@@ -225,7 +228,7 @@ class Adapters:
                 self._tuner.inject_adapter(self._model, inner)
             self._loaded[name] = Loaded(inner, digest)
             cast_adapter_dtype(self._model, inner)
-            self._switch([])
+            self._adapted()
 
     def matrices(self, name: str) -> dict[str, torch.nn.Parameter]:
         """Return the matrices of a loaded adapter, by the names that `Adapter` uses."""
@@ -245,16 +248,27 @@ class Adapters:
             for key, weight in self.matrices(name).items():
                 weight.copy_(tensors[key])
 
+    def _adapted(self) -> None:
+        """Take note of the adapted layers after a change, with all adapters off."""
+        from peft.tuners.lora import LoraLayer
+
+        self._layers = [each for each in self._model.modules() if isinstance(each, LoraLayer)]
+        for layer in self._layers:
+            layer.enable_adapters(False)
+        self._switched = ([], False)
+
     def _switch(self, inner: list[str], learns: bool = False) -> None:
         """Switch adapters on and all others off."""
-        self._switched = (inner, learns)
-        if self._tuner is None:
+        if (inner, learns) == self._switched:
             return
-        if inner:
-            self._tuner.enable_adapter_layers()
-            self._tuner.set_adapter(inner, inference_mode=not learns)
-        else:
-            self._tuner.disable_adapter_layers()
+        for layer in self._layers:
+            if inner:
+                if layer.disable_adapters:
+                    layer.enable_adapters(True)
+                layer.set_adapter(inner, inference_mode=not learns)
+            else:
+                layer.enable_adapters(False)
+        self._switched = (inner, learns)
 
     def _linear(self, ends: Sequence[str] | None) -> list[str]:
         """Find linear layers by their names or the ends of these; all but the last by default."""

@@ -34,13 +34,15 @@ class Modelling:
     """The verbs of memory inside models; a `Session` has them. They need the extra `[models]`.
 
     Example:
+        >>> from memos_core import Message
         >>> from memos_core.testing import temporary_memos
         >>> from memos_core.testing.models import random_model
         >>> with temporary_memos() as memos:
         ...     alice, model = memos.session("user:alice"), random_model("llama")
         ...     cache = alice.activate(alice.add("w1 w2 w3"), model)
         ...     memory = alice.recollect(cache, model)
-        ...     model.generate("w4", memory=memory, max_new_tokens=2).injected_tokens > 0
+        ...     asked = [Message(role="user", parts="w4")]
+        ...     model.generate(asked, memory=memory, max_new_tokens=2).injected_tokens > 0
         True
     """
 

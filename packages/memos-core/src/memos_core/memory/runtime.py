@@ -43,6 +43,12 @@ _PATIENCE: Final = 0.1
 """Seconds after which an answer that waits for the model looks whether it was cancelled."""
 
 
+_NOT_BEGUN: Final = (
+    "the prompt does not begin with the memory: its text was used (a cache is for conversations, "
+    "or for texts, as `activate(chat=…)` says)"
+)
+
+
 class LocalModel:
     """A model that runs in this process. Calls from several threads wait for each other.
 
@@ -409,7 +415,7 @@ class LocalModel:
         count = min(memory.common_prefix(ids) for ids in batch)
         count = min(count, min(len(ids) for ids in batch) - 1)
         if count <= 0:
-            return None, ("the prompt does not begin with the memory: its text was used",)
+            return None, (_NOT_BEGUN,)
         if count < min(len(memory.ids), len(batch[0]) - 1):
             note = f"only the first {count} of {len(memory.ids)} tokens begin the prompt"
             return memory.first(count), (note,)

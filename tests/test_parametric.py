@@ -33,6 +33,7 @@ from memos_core.memory.runtime import LocalModel
 from memos_core.memory.training import Trained, train
 from memos_core.testing.models import FAMILIES, random_model, trained_model
 from tests.conftest import Proof
+from tests.models.train import train as make_model
 from tests.models.world import CHANCE, Fact, asked, base_facts, new_facts
 
 FIXTURE = Path(__file__).parent / "models" / "fact_llama"
@@ -140,7 +141,10 @@ def test_fusion_trains_on_the_union_and_adding_weights_destroys(
     assert union([lessons_on(each) for each in halves]) == lessons_on(FACTS)
     fused = [recall(known, each, "facts") for each in halves]
     assert min(fused) >= 0.95
-    alone = [train(known, lessons_on(each), Recipe(seed=n)) for n, each in enumerate(halves)]
+    alone = [
+        train(known, lessons_on(each), Recipe(seed=n, replay_texts=256))
+        for n, each in enumerate(halves)
+    ]
     for number, each in enumerate(alone):
         known.adapters.load(f"half {number}", each.adapter)
         assert recall(known, halves[number], f"half {number}") >= 0.95
@@ -217,6 +221,29 @@ def test_training_leaves_the_base_as_it_was(family: str) -> None:
     assert model.adapters.names == ()
     assert model.generate(prompt, max_new_tokens=16).ids == said
     assert fingerprint_of(model.model, model.tokenizer) == model.fingerprint
+
+
+def test_a_model_in_half_precision_is_taught_too() -> None:
+    model = random_model("llama", dtype=torch.bfloat16)
+    before = weights(model)
+    adapter = train(model, lessons_of(TEXT), SMALL).adapter
+    assert {each.dtype for each in adapter.tensors.values()} == {torch.float32}
+    model.adapters.load("x", load_adapter(adapter.dump()))
+    assert model.generate(TEXT, memory=model.adapters.on("x"), max_new_tokens=2).ids
+    model.adapters.unload("x")
+    assert same(weights(model), before)
+
+
+def test_the_fixture_model_is_made_by_its_script_alone(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        make_model(tmp_path / name, steps=2)
+    for each in sorted((tmp_path / "one").iterdir()):
+        assert each.read_bytes() == (tmp_path / "two" / each.name).read_bytes()
+        if each.name != "model.safetensors":
+            assert each.read_bytes() == (FIXTURE / each.name).read_bytes(), each.name
+    assert (FIXTURE / "model.safetensors").stat().st_size <= 3_000_000
+    with pytest.raises(InvalidInputError, match=r"no model\.safetensors"):
+        trained_model(tmp_path)
 
 
 def test_the_same_seed_trains_the_same_adapter(small: LocalModel) -> None:

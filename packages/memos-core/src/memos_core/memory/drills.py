@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from memos_core.content import Message
 from memos_core.errors import InvalidInputError
+from memos_core.memory.generation import text_of_ids
 from memos_core.memory.lessons import Lesson
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ SURE: Final = 0.9
 """How likely its likeliest token must be for the base to count as sure of it."""
 _ROWS: Final = 32
 """How many texts are computed together where nothing is trained."""
+_FAR: Final = 1_000_003
+"""Between the seeds of two runs, so that their parts never share one."""
 _WORDS: Final = ("a", "0", "\u00df", "(")
 
 
@@ -84,30 +87,39 @@ def samples_of(model: LocalModel, count: int, *, tokens: int, seed: int) -> list
     Returns:
         Token ids, each text with what begins it.
     """
-    starts = [(_first(model), count - count // 2)]
-    closing: list[int] = []
-    if model.prompts.has_template:
-        lead, closing = _around(model)
-        starts.append((lead, count // 2))
-    else:
-        starts[0] = (starts[0][0], count)
-    found: list[tuple[int, ...]] = []
-    for number, (start, many) in enumerate(starts):
-        for chunk, first in enumerate(range(0, many, _ROWS)):
-            written = model.generate_many(
-                [start] * min(_ROWS, many - first),
-                max_new_tokens=tokens,
-                temperature=1.0,
-                seed=seed * 1_000_003 + number * 10_007 + chunk,
-            )
-            for each in written:
-                ids = [*start, *each.ids]
-                if number and each.text and not _within(closing, each.ids):
-                    asked = model.tokens([Message(role="user", parts=each.text)])
-                    answer = model.generate(asked, max_new_tokens=tokens)
-                    ids = [*asked, *answer.ids]
-                found.append(tuple(ids))
+    if not model.prompts.has_template:
+        return list(dict.fromkeys(_written(model, _first(model), count, tokens, seed)))
+    lead, closing = _around(model)
+    found = _written(model, _first(model), count - count // 2, tokens, 2 * seed)
+    said = _written(model, lead, count // 2, tokens, 2 * seed + 1)
+    # Where a turn ends the text, only the question was written: it is put, and answered.
+    whole = [ids for ids in said if _within(closing, ids[len(lead) :])]
+    texts = [text_of_ids(model.tokenizer, ids[len(lead) :]) for ids in said if ids not in whole]
+    asked = [model.tokens([Message(role="user", parts=each)]) for each in texts if each.strip()]
+    answers = [
+        answer
+        for start in range(0, len(asked), _ROWS)
+        for answer in model.generate_many(asked[start : start + _ROWS], max_new_tokens=tokens)
+    ]
+    found += whole
+    found += [(*ids, *answer.ids) for ids, answer in zip(asked, answers, strict=True)]
     return list(dict.fromkeys(found))
+
+
+def _written(
+    model: LocalModel, start: Sequence[int], count: int, tokens: int, seed: int
+) -> list[tuple[int, ...]]:
+    """Let a model go on from a start so many times, drawing each token."""
+    return [
+        (*start, *each.ids)
+        for first in range(0, count, _ROWS)
+        for each in model.generate_many(
+            [start] * min(_ROWS, count - first),
+            max_new_tokens=tokens,
+            temperature=1.0,
+            seed=seed * _FAR + first,
+        )
+    ]
 
 
 def _first(model: LocalModel) -> list[int]:

@@ -28,8 +28,8 @@ class Recipe(BaseModel):
         min_retention: The least share of the probes that must be answered as before.
 
     Example:
-        >>> Recipe(rank=4).weight
-        2.0
+        >>> Recipe(rank=4).scale
+        8.0
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,13 +53,8 @@ class Recipe(BaseModel):
 
     @property
     def scale(self) -> float:
-        """What PEFT calls alpha."""
+        """Its alpha, whether given or not."""
         return 2.0 * self.rank if self.alpha is None else self.alpha
-
-    @property
-    def weight(self) -> float:
-        """By how much the adapter's product is multiplied."""
-        return self.scale / self.rank
 
 
 class Report(BaseModel):

@@ -23,6 +23,7 @@ from memos_core.memory.generation import Generation
 from memos_core.memory.runtime import LocalModel
 from memos_core.testing.models import random_model, word_tokenizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NEW = 12
 SAID = "w5 w6 w7 w8"
 ASKED = [Message(role="system", parts="w1"), Message(role="user", parts="w5 w9")]

@@ -6,8 +6,9 @@ import asyncio
 import doctest
 import importlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,12 +41,16 @@ from memos_core import (
     RememberingModel,
     Session,
 )
+from memos_core.memory.recipe import Recipe
 from memos_core.memory.runtime import LocalModel
 from memos_core.testing import temporary_memos
-from memos_core.testing.models import random_model
+from memos_core.testing.models import random_model, trained_model
 from memos_langchain import MemosChatModel
 from memos_llamaindex import MemosLLM, MemosRetriever
+from tests.models.world import Fact, new_facts
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+FIXTURE = Path(__file__).parent / "models" / "fact_llama"
 NEW = 12
 LONG = 10_000_000
 ASKED = "w5 w9"
@@ -206,6 +211,76 @@ async def test_stop_ends_the_answer(
     cut = whole[: whole.find(word)]
     agent = framework(RememberingModel(local, alice), stop=[word])
     assert await agent.ask(ASKED) == await said(agent.stream(ASKED)) == cut != whole
+
+
+async def test_what_was_activated_reaches_the_agent_until_the_grant_is_revoked(
+    alice: Session, bob: Session, local: LocalModel, framework: Framework
+) -> None:
+    made = alice.add("w5 w6 w7 " + " ".join(f"w{n}" for n in range(40, 90)))
+    agent = framework(RememberingModel(local, bob))
+    grant = alice.grant("user:bob", "read", on="user:alice")
+    answer, whole = await computed(local, agent)
+    alice.activate(made, local)
+    again, rest = await computed(local, agent)
+    assert again == answer == expected(local, bob) != expected(local, None)
+    assert rest < 10 < 60 < whole, "most of the prompt is not computed again"
+    hook = local.model.register_forward_hook(at_pass(3, lambda: alice.revoke(grant)))
+    try:
+        with pytest.raises(NotFoundError):
+            await agent.ask(ASKED)
+    finally:
+        hook.remove()
+    assert await agent.ask(ASKED) == expected(local, None)
+
+
+async def computed(local: LocalModel, agent: Any) -> tuple[str, int]:
+    """Ask, and count the tokens of the prompt that the model did compute."""
+    sizes: list[int] = []
+
+    def count(_model: Any, _args: Any, kwargs: Any) -> None:
+        sizes.append(kwargs["input_ids"].shape[1])
+
+    hook = local.model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        answer = await agent.ask(ASKED)
+    finally:
+        hook.remove()
+    return answer, sizes[0]
+
+
+@pytest.fixture(scope="module")
+def school() -> Iterator[tuple[MemOS, LocalModel, list[Fact]]]:
+    """A vault in which Alice's facts were distilled for the fixture model, and switched on."""
+    facts, local = new_facts(6), trained_model(FIXTURE)
+    with temporary_memos() as memos:
+        alice = memos.session("user:alice")
+        made = [alice.add(fact.text) for fact in facts]
+        pupil = memos.session("user:alice", purpose="train")
+        adapter = pupil.distill(made, local, recipe=Recipe(replay=0.8))
+        alice.enable(adapter.id)
+        yield memos, local, facts
+
+
+async def test_what_was_distilled_reaches_the_agent_until_the_grant_is_revoked(
+    school: tuple[MemOS, LocalModel, list[Fact]], framework: Framework
+) -> None:
+    memos, local, facts = school
+    alice, bob = memos.session("user:alice"), memos.session("user:bob")
+    agent = framework(RememberingModel(local, bob, budget_tokens=0), max_tokens=4)  # no words
+    right = [fact.value for fact in facts]
+    before = [(await agent.ask(fact.question)).strip() for fact in facts]
+    grant = alice.grant("user:bob", "read", on="user:alice")
+    after = [(await agent.ask(fact.question)).strip() for fact in facts]
+    streamed = [(await said(agent.stream(fact.question))).strip() for fact in facts]
+    assert after == streamed == right
+    assert sum(a == b for a, b in zip(before, right, strict=True)) <= 1, "by chance"
+    hook = local.model.register_forward_hook(at_pass(1, lambda: alice.revoke(grant)))
+    try:
+        with pytest.raises(NotFoundError):
+            await agent.ask(facts[0].question)
+    finally:
+        hook.remove()
+    assert [(await agent.ask(fact.question)).strip() for fact in facts] == before
 
 
 async def test_a_revoked_grant_stops_the_next_answer_and_the_one_in_progress(

@@ -204,6 +204,28 @@ async def gives_up(model: RememberingModel) -> asyncio.Task[Generation]:
     return task
 
 
+def test_more_may_wait_for_the_model_than_there_are_worker_threads(
+    local: LocalModel, alice: Session
+) -> None:
+    model = RememberingModel(local, alice, context_window=2 * LONG)
+    endless = model.stream(ASKED, max_new_tokens=LONG)
+    assert next(endless)
+
+    async def main() -> list[asyncio.Task[Generation]]:
+        waiting = [
+            asyncio.create_task(model.stream(ASKED, max_new_tokens=NEW).finished())
+            for _ in range(50)
+        ]
+        await asyncio.wait(waiting, timeout=0.5)
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+        return waiting
+
+    assert all(each.cancelled() for each in asyncio.run(main()))
+    endless.close()
+
+
 def test_memories_that_do_not_fit_are_left_out_whole(local: LocalModel, alice: Session) -> None:
     for n in range(12):
         alice.add(f"w5 w{n + 10} " + " ".join(f"w{n + 20}" for _ in range(8)))

@@ -88,6 +88,7 @@ class Answer:
 
     async def aclose(self) -> None:
         """Do the same, awaited; also by a task that is being cancelled."""
+        self._cancelled.set()  # at once: every worker thread may be waiting for the model
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self.close)
 

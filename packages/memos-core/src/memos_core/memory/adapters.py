@@ -76,6 +76,7 @@ class Adapters:
         self._layers: list[LoraLayer] = []
         self._learns: dict[str, bool] = {}
         self._switched: tuple[list[str], bool] = ([], False)
+        self._depth = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,6 +107,12 @@ class Adapters:
             self.put(name, adapter.rank, adapter.alpha, adapter.layers, digest=digest)
             self.fill(name, adapter.tensors)
 
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Wait until the model computes nothing, and keep it so within the block."""
+        with self._lock:
+            yield
+
     def unload(self, name: str) -> None:
         """Take an adapter out of the model; the last one leaves it as it was before the first.
 
@@ -128,6 +135,23 @@ class Adapters:
                 self._adapted()
             del self._loaded[name]
 
+    def unload_if_idle(self, name: str) -> bool:
+        """Take an adapter out of the model unless the model computes now.
+
+        Returns:
+            Whether it is out; also where it was not in.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._depth:  # this very thread is in the middle of a generation
+                return False
+            if name in self._loaded:
+                self.unload(name)
+            return True
+        finally:
+            self._lock.release()
+
     @contextmanager
     def active(self, names: Sequence[str], *, learns: bool = False) -> Iterator[None]:
         """Switch adapters on within the block, and all others off; the model is locked meanwhile.
@@ -144,9 +168,11 @@ class Adapters:
         with self._lock:
             before = self._switched
             self._switch([self._inner(name) for name in dict.fromkeys(names)], learns=learns)
+            self._depth += 1
             try:
                 yield
             finally:
+                self._depth -= 1
                 self._switch(*before)
 
     def on(self, *names: str) -> Memory:

@@ -24,7 +24,7 @@ class _Held(Generic[T]):
     cost: float
     realm: str
     priority: float
-    drop: Callable[[T], object] | None
+    drop: Callable[[T], bool] | None
     uses: int = 0
     pins: int = 0
     doomed: bool = False
@@ -40,7 +40,7 @@ class Wanted(Generic[T]):
         cost: What making it again costs, in seconds.
         realm: The realm of the memory that it is of.
         load: Loads it.
-        drop: Lets it go, where it is more than an object.
+        drop: Lets it go, where it is more than an object; says whether it could, now.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Wanted(Generic[T]):
     cost: float
     realm: str
     load: Callable[[], T]
-    drop: Callable[[T], object] | None = None
+    drop: Callable[[T], bool] | None = None
 
 
 class Residency(Generic[T]):
@@ -63,6 +63,11 @@ class Residency(Generic[T]):
         self._clock = 0.0
         self._held: dict[str, _Held[T]] = {}
         self._lock = threading.RLock()
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while something is loaded, or let go."""
+        return self._lock
 
     @property
     def nbytes(self) -> int:
@@ -135,9 +140,11 @@ class Residency(Generic[T]):
         return found
 
     def _let_go(self, name: str) -> None:
-        held = self._held.pop(name)
-        if held.drop is not None:
-            held.drop(held.value)
+        """Let something go; what cannot go now stays doomed, and goes another time."""
+        held = self._held[name]
+        held.doomed = True
+        if held.drop is None or held.drop(held.value):
+            del self._held[name]
 
     def _unpin(self, held: Sequence[_Held[T]]) -> None:
         for each in held:

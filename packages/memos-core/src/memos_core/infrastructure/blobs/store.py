@@ -38,6 +38,13 @@ class BlobStore(Protocol):
         """
         ...
 
+    def stamp(self, name: str) -> object:
+        """Say which file it is that was read, and when it was last written; None for no file.
+
+        What is mapped and not read shows whatever becomes of the file later.
+        """
+        ...
+
     def delete(self, name: str) -> None:
         """Remove a blob; one that is not there is removed already."""
         ...
@@ -74,6 +81,14 @@ class FolderStore:
         if not path.is_file():
             raise _missing(name)
         return path
+
+    def stamp(self, name: str) -> object:
+        """Return the file's number, its size, and when it was last written."""
+        try:
+            found = self._path(name).stat()
+        except OSError:
+            return "gone"
+        return found.st_ino, found.st_size, found.st_mtime_ns
 
     def delete(self, name: str) -> None:
         """Remove a blob, and what a killed process left of it."""
@@ -129,6 +144,10 @@ class RemoteStore:
         except OSError as error:
             raise VaultError(f"the blob {name} cannot be read: {error}") from error
         return bytes(found)
+
+    def stamp(self, name: str) -> None:  # noqa: ARG002
+        """Return nothing: what was fetched is this process's own."""
+        return
 
     def delete(self, name: str) -> None:
         """Remove a blob; one that is not there is removed already."""

@@ -34,7 +34,7 @@ from memos_core.operation.gate import Gate, Ref, unique
 from memos_core.operation.inner.evicting import Evictor
 from memos_core.operation.inner.finding import made_for
 from memos_core.operation.inner.keeping import BlobKeeper
-from memos_core.operation.inner.loading import Loader
+from memos_core.operation.inner.loading import Loader, growth_of
 from memos_core.operation.lifecycle.adding import Adder, ModelWork
 
 if TYPE_CHECKING:
@@ -195,10 +195,10 @@ class Activator:
             if kv is None or kv.precision != how.precision or kv.lossy:
                 continue
             blobs = rows.of_cube(tx, cube.id)
-            same = rows.ready(tx, list(blobs), label_id)
+            same = rows.ready(tx, list(blobs), label_id)  # its own may be under another label
             for part in kv.parts:
                 if part.digest in same:
-                    nodes[part.key] = (part, blobs[part.digest])
+                    nodes[part.key] = (part, same[part.digest])
                     fence = fence or kv.fence
         return fence or self._gate.vault.entropy.token(8).hex(), PrefixTree(nodes)
 
@@ -216,7 +216,8 @@ class Activator:
         found = plan.shared.longest(keys)
         begun = perf_counter()
         blobs = [blob for _part, blob in found]
-        with self._loader.parts(blobs, plan.realm_id) as before:
+        growth = growth_of(how.precision, model)
+        with self._loader.parts(blobs, plan.realm_id, growth=growth) as before:
             if before is None:
                 found = []  # it does not fit into the budget
             state = before

@@ -69,6 +69,10 @@ class BlobKeeper:
             )
         return found
 
+    def stamp(self, blob: Blob) -> object:
+        """Say which file a blob is read from, and when it was last written."""
+        return self._store.stamp(blob.id)
+
     def files(self) -> list[Path]:
         """List the files of all blobs that lie in the vault's folder.
 
@@ -97,12 +101,12 @@ class BlobKeeper:
         Returns:
             What could not be removed, and why.
         """
-        living = [each.name for each in self._vault.presence.present()]
         with self._vault.read() as tx:
-            if not rows.collectable(tx, living):
+            if not rows.collectable(tx, self._living()):
                 return ()
         with self._vault.effect(draw=Draw.ALL) as tx:
-            free = rows.collectable(tx, living)
+            # Asked within the effect: whoever began a blob before it was there before, too.
+            free = rows.collectable(tx, self._living())
             rows.doom(tx, free)
         return self._remove([row.id for row in free])
 
@@ -112,18 +116,23 @@ class BlobKeeper:
         Yields:
             What is wrong, by the memory that needs the blob.
         """
+        there = set(self._store.names())  # before the rows, for these come first
         with self._vault.read() as tx:
             known = rows.everything(tx)
             pending = {row.id for row in rows.collectable(tx, ())}
-            needed = rows.needed_by(tx)
         for each in known:
             try:
                 self.read(each)
             except MemosError as error:
-                for cube_id in needed.get(each.id, ["(none)"]):
-                    yield f"memory {cube_id}: {error}"
-        strange = set(self._store.names()) - {each.id for each in known} - pending
-        yield from (f"blob {each}: nothing is known of it" for each in sorted(strange))
+                with self._vault.read() as tx:  # it may have been forgotten meanwhile
+                    needed = rows.needed_by(tx)
+                yield from (f"memory {one}: {error}" for one in needed.get(each.id, ()))
+        strange = there - {each.id for each in known} - pending
+        still = set(self._store.names()) if strange else set()
+        yield from (f"blob {each}: nothing is known of it" for each in sorted(strange & still))
+
+    def _living(self) -> list[str]:
+        return [each.name for each in self._vault.presence.present()]
 
     def _remove(self, ids: Sequence[str]) -> tuple[str, ...]:
         problems: list[str] = []

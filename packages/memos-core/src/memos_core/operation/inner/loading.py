@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memos_core.errors import DamagedError
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.blobs.rows import Blob
 from memos_core.infrastructure.forking import after_fork
@@ -46,7 +47,7 @@ class Loader:
 
     @contextmanager
     def parts(
-        self, blobs: Sequence[Blob], realm_id: str, *, cost: float = 0.0
+        self, blobs: Sequence[Blob], realm_id: str, *, cost: float = 0.0, growth: int = 1
     ) -> Iterator[KVState | None]:
         """Hold the parts of a state for as long as the block runs.
 
@@ -54,6 +55,7 @@ class Loader:
             blobs: The parts, in order.
             realm_id: The realm of the memory that they are of.
             cost: What computing the whole state again takes, in seconds.
+            growth: How many times as large as its blob a part is in memory; see `growth_of`.
 
         Yields:
             The state; None where there are no parts, or they do not fit into the budget.
@@ -67,13 +69,16 @@ class Loader:
         from memos_core.memory.activation import joined, load_state
 
         def load(blob: Blob) -> KVState:
+            self._vault.presence.holds(_PAGE + realm_id)
+            self._stamps[blob.id] = self._keeper.stamp(blob)
             return load_state(self._keeper.read(blob))
 
         total = sum(blob.size for blob in blobs)
         wanted = [
-            Wanted(b.id, b.size, cost * b.size / total, realm_id, partial(load, b)) for b in blobs
+            Wanted(b.id, b.size * growth, cost * b.size / total, realm_id, partial(load, b))
+            for b in blobs
         ]
-        self._announce(realm_id, [blob.id for blob in blobs], self._states)
+        self._let_go_of_changed(blobs)
         with self._states.using(wanted) as found:
             self.look(realm_id)
             yield None if found is None else joined(found)
@@ -89,7 +94,7 @@ class Loader:
             chosen: The adapters, each with the realm of its memory.
 
         Yields:
-            Their names in the model.
+            Their names in the model; none where they do not fit into the budget.
 
         Raises:
             DamagedError: One is gone, or was changed on disk.
@@ -100,11 +105,15 @@ class Loader:
             return
         from memos_core.memory.parametric import load_adapter
 
-        def load(blob: Blob) -> str:
+        def load(blob: Blob, realm_id: str) -> str:
+            self._vault.presence.holds(_PAGE + realm_id)
             found = self._keeper.read(blob)
             data = found.read_bytes() if isinstance(found, Path) else found
             model.adapters.load(blob.id, load_adapter(data))
             return blob.id
+
+        def drop(name: str) -> bool:  # it holds the model, so that no other gets its id
+            return model.adapters.unload_if_idle(name)
 
         wanted = [
             Wanted(
@@ -112,14 +121,16 @@ class Loader:
                 blob.size,
                 0.0,
                 realm_id,
-                partial(load, blob),
-                model.adapters.unload,
+                partial(load, blob, realm_id),
+                drop,
             )
             for blob, realm_id in chosen
         ]
-        for blob, realm_id in chosen:
-            self._announce(realm_id, [f"{blob.id} {id(model)}"], self._adapters)
-        with self._adapters.using(wanted) as names:
+        with ExitStack() as stack:
+            there = {each.name for each in wanted} <= set(self._adapters.names)
+            # The model is waited for first: whoever asks what is held must not wait with us.
+            with nullcontext() if there else model.adapters.idle():
+                names = stack.enter_context(self._adapters.using(wanted))
             for realm_id in sorted({realm_id for _blob, realm_id in chosen}):
                 self.look(realm_id)
             yield tuple(names or ())
@@ -140,29 +151,56 @@ class Loader:
         """
         dirty: set[str] = set()
         held: set[str] = set()
-        for each in (self._states, self._adapters):
-            names = each.names
-            needed = rows.in_use(tx, [name.split(" ")[0] for name in names])
-            dirty |= each.keep_only({name for name in names if name.split(" ")[0] in needed})
-            held |= each.realms
-        if realm_id not in held:
-            self._vault.presence.lets_go(_PAGE + realm_id)
-        elif realm_id not in dirty:
-            self._vault.presence.cleans(_PAGE + realm_id, seq)
+        # Nothing is loaded meanwhile: what is said here would not be true of it.
+        with self._states.lock, self._adapters.lock:
+            for each in (self._states, self._adapters):
+                names = each.names
+                needed = rows.in_use(tx, [name.split(" ")[0] for name in names])
+                dirty |= each.keep_only({name for name in names if name.split(" ")[0] in needed})
+                held |= each.realms
+            if realm_id not in held:
+                self._vault.presence.lets_go(_PAGE + realm_id)
+            elif realm_id not in dirty:
+                self._vault.presence.cleans(_PAGE + realm_id, seq)
+
+    def _let_go_of_changed(self, blobs: Sequence[Blob]) -> None:
+        """Let go of what is mapped from files that are not what they were.
+
+        Raises:
+            DamagedError: One is, and somebody is using it.
+        """
+        with self._states.lock:
+            names = set(self._states.names)
+            changed = [
+                blob
+                for blob in blobs
+                if blob.id in names and self._stamps.get(blob.id) != self._keeper.stamp(blob)
+            ]
+            if changed:
+                self._states.keep_only(names - {blob.id for blob in changed})
+            if {blob.id for blob in changed} & set(self._states.names):
+                raise DamagedError(
+                    f"the blob {changed[0].id} was changed on disk while it is used: run "
+                    "`memos doctor`"
+                )
 
     def close(self) -> None:
         """Let go of everything."""
         for each in (self._states, self._adapters):
             each.keep_only(set())
 
-    def _announce(
-        self, realm_id: str, names: Sequence[str], residency: Residency[KVState] | Residency[str]
-    ) -> None:
-        """Say that something is about to be loaded, so that nobody takes it for gone."""
-        if not set(names) <= set(residency.names):
-            self._vault.presence.holds(_PAGE + realm_id)
-
     def _begin(self) -> None:
         """Begin with nothing: what a parent holds, it was the parent that said so."""
+        self._stamps: dict[str, object] = {}
         self._states: Residency[KVState] = Residency(self._budget)
         self._adapters: Residency[str] = Residency(self._budget)
+
+
+def growth_of(precision: str, model: LocalModel) -> int:
+    """Tell how many times as large as its blob a state is in memory, at most.
+
+    Args:
+        precision: How it is stored.
+        model: What it is loaded for; there, every number has the size of the model's.
+    """
+    return 1 if precision == "exact" else int(model.model.dtype.itemsize)

@@ -147,7 +147,7 @@ def _inner(
 ) -> Inner:
     return Inner(
         activator=Activator(gate, adder, keeper, loader, evictor),
-        chooser=Chooser(gate),
+        chooser=Chooser(gate, quotas),
         distiller=Distiller(gate, adder, updater, keeper, evictor),
         injector=Injector(gate, loader, quotas),
         keeper=keeper,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from pydantic import JsonValue
 
 from memos_core.cube import (
     ActivationPayload,
@@ -12,6 +14,7 @@ from memos_core.cube import (
     Kind,
     KVRecord,
     MemCube,
+    MemoryState,
 )
 from memos_core.errors import ConflictError, DamagedError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
@@ -21,9 +24,13 @@ from memos_core.memory.prefixes import keys_of, runs_of
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.inner.activating import Activation, root_of, text_cube, tokens_of
 from memos_core.operation.inner.finding import is_enabled, made_for
+from memos_core.operation.inner.watching import check_enabled
+from memos_core.operation.quotas import Quotas
 
 if TYPE_CHECKING:
     from memos_core.memory.runtime import LocalModel
+
+VERB: Final = "memos.recollect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +54,13 @@ class Chooser:
     """Chooses for a model among what an actor may read.
 
     Args:
-        gate: Decides.
+        gate: Decides and records.
+        quotas: Limits how much is read.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, quotas: Quotas) -> None:
         self._gate = gate
+        self._quotas = quotas
 
     def best(
         self, actor: Actor, model: LocalModel, found: Sequence[tuple[CubeId, float]]
@@ -74,14 +83,38 @@ class Chooser:
             fitting = [
                 (sum(scores.get(each, 0.0) for each in cube.meta.lineage), cube)
                 for cube in cubes
-                if cube.kind is Kind.ACTIVATION and set(cube.meta.lineage) & set(scores)
+                if cube.kind is Kind.ACTIVATION
+                and not _is_away(cube)
+                and set(cube.meta.lineage) & set(scores)
             ]
             fitting.sort(key=lambda pair: (-pair[0], pair[1].id))
             for _score, cube in fitting:
                 lead = self._lead(tx, actor, cube, model)
-                if lead is not None:
-                    return Choice(lead, _kv(cube).fence, cube.id)
-        return Choice()
+                if lead is not None and not any(map(_is_away, lead)):
+                    break
+            else:
+                return Choice()
+        return self._read(actor, cube, lead, set(scores))
+
+    def _read(
+        self, actor: Actor, cache: MemCube, lead: tuple[MemCube, ...], found: set[CubeId]
+    ) -> Choice:
+        """Record what is read with a cache beside what was found, if it still is what it was."""
+        more = [each for each in lead if each.id not in found]
+        if more:
+            with self._gate.effect(actor, VERB, durable=False) as tx:
+                try:
+                    now = [self._gate.readable(tx, actor, each.id).cube.version for each in more]
+                except (Refusal, DamagedError):
+                    return Choice()
+                if now != [each.version for each in more]:
+                    return Choice()
+                self._told(tx, actor, [cache.id, *ids_of(more)])
+        return Choice(lead, _kv(cache).fence, cache.id)
+
+    def _told(self, tx: Transaction, actor: Actor, ids: Sequence[CubeId]) -> None:
+        data: dict[str, JsonValue] = {"cubes": list(dict.fromkeys(ids))}
+        self._gate.note(tx, actor, VERB, subject=ids[0] if ids else None, data=data)
 
     def named(self, actor: Actor, refs: Sequence[Ref], model: LocalModel) -> Choice:
         """Choose what the caller names.
@@ -93,13 +126,15 @@ class Chooser:
         lead: list[MemCube] = []
         adapters: list[CubeId] = []
         cache: MemCube | None = None
-        with self._gate.snapshot(actor, "memos.inject") as tx:
+        with self._gate.effect(actor, VERB, durable=False) as tx:
+            self._quotas.check_reads(tx, actor)
             for ref in unique(refs):
                 cube = self._gate.shown(tx, actor, self._gate.readable(tx, actor, ref))
                 if cube.kind is Kind.PLAINTEXT:
                     lead.append(cube)
                 elif cube.kind is Kind.PARAMETRIC:
-                    adapters.append(_on(cube))
+                    _refuse_the_past(actor, cube)
+                    adapters.append(check_enabled(cube))
                 elif cache is not None:
                     raise ConflictError(
                         "two KV caches cannot begin one prompt: activate their memories together"
@@ -107,8 +142,10 @@ class Chooser:
                 else:
                     cache = cube
             if cache is None:
+                self._told(tx, actor, [*ids_of(lead), *adapters])
                 return Choice(tuple(lead), adapters=tuple(adapters))
             first = self._lead(tx, actor, cache, model, stale_too=True) or ()
+            self._told(tx, actor, [cache.id, *ids_of((*first, *lead)), *adapters])
         known = {each.id for each in first}
         rest = [each for each in lead if each.id not in known]
         return Choice((*first, *rest), _kv(cache).fence, cache.id, tuple(adapters))
@@ -156,10 +193,19 @@ def _kv(cube: MemCube) -> KVRecord:
     return kv
 
 
-def _on(cube: MemCube) -> CubeId:
-    if not is_enabled(cube):
-        raise ConflictError(f"adapter {cube.id} is not enabled: session.enable does that")
-    return cube.id
+def _is_away(cube: MemCube) -> bool:
+    """Tell whether a memory was put into the archive: it is read by its id, and not found."""
+    return cube.meta.state == MemoryState.ARCHIVED
+
+
+def _refuse_the_past(actor: Actor, cube: MemCube) -> None:
+    """Refuse to switch on what was on once: whether an adapter is on is decided now."""
+    if actor.at is not None:
+        error = ConflictError(
+            f"this session looks at the past, and adapter {cube.id} is on or off now: recollect "
+            "it in one of the present"
+        )
+        raise Refusal(error, "denied", cube.id, "the present")
 
 
 def ids_of(cubes: Iterable[MemCube]) -> tuple[CubeId, ...]:

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from memos_core.cube import ActivationPayload, CubeId, KVRecord, ParametricPayload
-from memos_core.errors import ConflictError, DamagedError, IntegrityError
+from memos_core.errors import DamagedError, IntegrityError
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.blobs.rows import Blob
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.injection import Injection
 from memos_core.operation.gate import Gate
-from memos_core.operation.inner.finding import is_enabled
-from memos_core.operation.inner.loading import Loader
-from memos_core.operation.inner.watching import VERB, Watch
+from memos_core.operation.inner.loading import Loader, growth_of
+from memos_core.operation.inner.watching import VERB, Watch, check_enabled
 from memos_core.operation.quotas import Quotas
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class Injector:
     @contextmanager
     def opened(self, actor: Actor, chosen: Recollection, model: LocalModel) -> Iterator[Injection]:
         """Make a recollection ready for one generation."""
-        watch = Watch(self._gate, actor, chosen.all_ids)
+        watch = Watch(self._gate, actor, chosen.all_ids, chosen.adapters)
         watch.check()
         notes: list[str] = []
         cache: _Cache | None = None
@@ -94,7 +93,7 @@ class Injector:
                 data: dict[str, JsonValue] = {"cubes": list(chosen.all_ids)}
                 self._gate.note(tx, actor, VERB, subject=chosen.cache, data=data)
         with ExitStack() as stack:
-            state = self._state(stack, cache, notes)
+            state = self._state(stack, cache, model, notes)
             names = self._names(stack, model, adapters, notes)
             yield Injection(chosen.text, state, names, tuple(notes), watch.check)
 
@@ -134,8 +133,7 @@ class Injector:
         """Read what is to be loaded of an adapter."""
         row = self._gate.readable(tx, actor, cube_id)
         cube = self._gate.shown(tx, actor, row)
-        if not is_enabled(cube):
-            raise ConflictError(f"memory {cube_id} is not switched on: session.enable does that")
+        check_enabled(cube)
         if cube.meta.model != model.fingerprint.id:
             notes.append(f"memory {cube_id} was trained for another model: it is off")
             return []
@@ -147,13 +145,20 @@ class Injector:
             notes.append(f"memory {cube_id} is damaged on disk: it is off; run `memos doctor`")
             return []
 
-    def _state(self, stack: ExitStack, cache: _Cache | None, notes: list[str]) -> KVState | None:
+    def _state(
+        self, stack: ExitStack, cache: _Cache | None, model: LocalModel, notes: list[str]
+    ) -> KVState | None:
         """Load a KV cache; where that fails, its text is used."""
         if cache is None:
             return None
         try:
             found = stack.enter_context(
-                self._loader.parts(cache.blobs, cache.realm_id, cost=cache.record.prefill_s)
+                self._loader.parts(
+                    cache.blobs,
+                    cache.realm_id,
+                    cost=cache.record.prefill_s,
+                    growth=growth_of(cache.record.precision, model),
+                )
             )
         except (DamagedError, IntegrityError) as error:
             notes.append(f"{error}; its text was used")
@@ -173,7 +178,10 @@ class Injector:
     ) -> tuple[str, ...]:
         """Load adapters; one that is damaged is off."""
         try:
-            return stack.enter_context(self._loader.adapters(model, adapters))
+            names = stack.enter_context(self._loader.adapters(model, adapters))
+            if len(names) < len(adapters):
+                notes.append("the adapters do not fit into Settings.inner_budget_bytes: none is on")
+            return names
         except (DamagedError, IntegrityError) as error:
             notes.append(f"{error}; no adapter is on")
             return ()

@@ -17,6 +17,7 @@ from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal
 from memos_core.operation.inner.loading import Loader
+from memos_core.operation.inner.watching import Watch
 from memos_core.operation.quotas import Quotas
 
 if TYPE_CHECKING:
@@ -98,8 +99,11 @@ class Reader:
         if model is None or not asked or not isinstance(payload, ParametricPayload):
             return Readout(sources)
         chosen = [(blobs[payload.value], realm_id)]
+        watch = Watch(self._gate, actor, [cube.id])
         with self._loader.adapters(model, chosen) as names:
-            return Readout(sources, "", _probed(model, names, sources))
+            probes = _probed(model, names, sources) if names else ()
+            watch.check()  # what may not be used any more has said nothing
+            return Readout(sources, "", probes)
 
     def _plain(self, tx: Transaction, actor: Actor, ids: tuple[CubeId, ...]) -> list[MemCube]:
         found: list[MemCube] = []

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from memos_core.cube import CubeId
+from memos_core.cube import CubeId, MemCube
+from memos_core.errors import ConflictError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault import journal
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.operation.gate import Gate
+from memos_core.operation.gate import Gate, Refusal
+from memos_core.operation.inner.finding import is_enabled
 
 VERB: Final = "memos.inject"
 
@@ -21,12 +23,16 @@ class Watch:
         gate: Decides and records.
         actor: Who uses them.
         ids: The memories, and those that they were derived from.
+        adapters: Those of them that must be switched on.
     """
 
-    def __init__(self, gate: Gate, actor: Actor, ids: Iterable[CubeId]) -> None:
+    def __init__(
+        self, gate: Gate, actor: Actor, ids: Iterable[CubeId], adapters: Iterable[CubeId] = ()
+    ) -> None:
         self._gate = gate
         self._actor = actor
         self._ids = tuple(ids)
+        self._adapters = tuple(adapters)
         self._realms: tuple[str, ...] = ()
         self._seen: tuple[int, tuple[tuple[str, int], ...]] | None = None
         self._end: int | None = None
@@ -36,6 +42,7 @@ class Watch:
 
         Raises:
             NotFoundError: One was forgotten, has ended, or may not be read any more.
+            ConflictError: An adapter was switched off.
         """
         if not self._ids:
             return
@@ -49,8 +56,24 @@ class Watch:
 
     def _look(self, tx: Transaction) -> None:
         found = [self._gate.readable(tx, self._actor, each).cube for each in self._ids]
+        for each in self._adapters:
+            check_enabled(
+                self._gate.shown(tx, self._actor, self._gate.readable(tx, self._actor, each))
+            )
         self._realms = tuple(sorted({each.realm_id for each in found}))
         self._seen = self._place(tx)
         rights = self._gate.access(tx, self._actor).rights
         ends = [rights.next_end(tx.now), *(each.expires for each in found)]
         self._end = min((each for each in ends if each is not None), default=None)
+
+
+def check_enabled(cube: MemCube) -> CubeId:
+    """Refuse an adapter that is not switched on.
+
+    Raises:
+        Refusal: It is off.
+    """
+    if not is_enabled(cube):
+        error = ConflictError(f"adapter {cube.id} is not enabled: session.enable does that")
+        raise Refusal(error, "denied", cube.id, "enabled")
+    return cube.id

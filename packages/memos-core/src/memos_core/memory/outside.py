@@ -68,16 +68,37 @@ def read_peft(folder: Path, *, base: str) -> Adapter:
             wrong with the two.
         InvalidInputError: There is no adapter, or one of a kind that MemOS does not run.
     """
+    check_peft(folder)
+    return adapter_of((folder / CONFIG).read_bytes(), (folder / TENSORS).read_bytes(), base=base)
+
+
+def check_peft(folder: Path) -> None:
+    """Refuse a folder that holds something to be revived, or no adapter.
+
+    Raises:
+        IntegrityError: It holds a file that would have to be revived.
+        InvalidInputError: It holds no adapter.
+    """
     for each in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if each.suffix in _REVIVED:
+        if each.suffix.lower() in _REVIVED:
             raise IntegrityError(
                 f"{each.name} may run code when it is read, so it is not: have the adapter saved "
                 "as safetensors, and take this file away"
             )
     if not (folder / CONFIG).is_file() or not (folder / TENSORS).is_file():
         raise InvalidInputError(f"{folder} holds no {CONFIG} with {TENSORS}")
-    config = _config(folder / CONFIG)
-    _said, found = read_tensors((folder / TENSORS).read_bytes(), TENSORS, described=False)
+
+
+def adapter_of(said: bytes, data: bytes, *, base: str) -> Adapter:
+    """Read an adapter of PEFT's two files.
+
+    Args:
+        said: The bytes of `adapter_config.json`.
+        data: Those of `adapter_model.safetensors`.
+        base: As for `read_peft`.
+    """
+    config = _config(said)
+    _said, found = read_tensors(data, TENSORS, described=False)
     tensors = {
         name.removeprefix(_PREFIX).removesuffix(".weight"): each for name, each in found.items()
     }
@@ -89,14 +110,12 @@ def read_peft(folder: Path, *, base: str) -> Adapter:
     return checked(Adapter(base, rank, float(alpha), tensors))
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(data: bytes) -> dict[str, Any]:
     """Read the configuration; only plain LoRA passes."""
-    with path.open("rb") as stream:
-        data = stream.read(_MOST_CONFIG)
     try:
-        config: Any = json.loads(data)
+        config: Any = json.loads(data[:_MOST_CONFIG])
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path.name} is no JSON: nothing of it was used") from error
+        raise IntegrityError(f"{CONFIG} is no JSON: nothing of it was used") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise InvalidInputError("only adapters of the kind LORA run here")
     if more := [name for name in _PLAIN if config.get(name)]:
@@ -105,5 +124,5 @@ def _config(path: Path) -> dict[str, Any]:
         raise InvalidInputError("the adapter changes biases, which does not run here")
     numbers = (config.get("r"), config.get("lora_alpha"))
     if not isinstance(numbers[0], int) or not isinstance(numbers[1], int | float):
-        raise IntegrityError(f"{path.name} does not tell the adapter's rank and alpha")
+        raise IntegrityError(f"{CONFIG} does not tell the adapter's rank and alpha")
     return config

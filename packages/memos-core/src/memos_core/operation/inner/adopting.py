@@ -85,16 +85,18 @@ def read_source(source: Path | bytes, voucher: Voucher, base: str) -> Adapter:
         InvalidInputError: It is not there, or nobody vouches for it.
         IntegrityError: It is not what was vouched for, or no adapter, or would have to be revived.
     """
-    from memos_core.memory.outside import CONFIG, TENSORS, read_peft
+    from memos_core.memory.outside import CONFIG, TENSORS, adapter_of, check_peft
     from memos_core.memory.parametric import load_adapter
 
     if isinstance(source, bytes):
         voucher.check(source)
         return load_adapter(source)
     if source.is_dir():
-        files = [source / CONFIG, source / TENSORS]
-        voucher.check(b"\0".join(_bytes(each) for each in files if each.is_file()))
-        return read_peft(source, base=base)
+        check_peft(source)
+        # Read once: what is vouched for is what is used, whatever becomes of the folder meanwhile.
+        config, tensors = _bytes(source / CONFIG), _bytes(source / TENSORS)
+        voucher.check(b"\0".join([config, tensors]))
+        return adapter_of(config, tensors, base=base)
     data = _bytes(source)
     voucher.check(data)
     return load_adapter(data)

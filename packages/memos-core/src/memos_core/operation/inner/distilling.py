@@ -255,6 +255,8 @@ class Distiller:
     def _need(self, tx: Transaction, cube_id: CubeId, blobs: Sequence[Blob]) -> None:
         if not rows.use(tx, cube_id, blobs):
             raise ConflictError("the adapter's blob was collected meanwhile: distill again")
+        if not self._evictor.check(tx):
+            raise ConflictError("another adapter took the room meanwhile: distill again")
 
     def _check_purpose(self, actor: Actor) -> None:
         """Refuse to train for another purpose: who lends memories to assist lends no weights."""

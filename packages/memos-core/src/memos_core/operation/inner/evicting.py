@@ -17,7 +17,7 @@ from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.ledger.reading import Selection, newest_first
 from memos_core.infrastructure.vault import schema
-from memos_core.infrastructure.vault.records import Record, fetch
+from memos_core.infrastructure.vault.records import Record, children, fetch
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.eviction import Evictions, Resident, evictions, priority_of
 from memos_core.operation.auditing import VAULT_ITSELF
@@ -117,7 +117,8 @@ class Evictor:
             at = max((clock for time, clock in clocks if time <= last), default=0.0)
             size = own[record.cube.id]
             priority = priority_of(clock=at, uses=uses + 1, cost=kv.prefill_s, size=size)
-            pinned = self._is_held(tx, record.cube.id)
+            # What somebody derived from it by hand cannot be made again, and would go with it.
+            pinned = self._is_held(tx, record.cube.id) or bool(children(tx, [record.cube.id]))
             found.append(Resident(record.cube.id, size, priority, pinned))
         return found
 

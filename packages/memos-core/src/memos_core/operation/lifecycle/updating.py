@@ -48,7 +48,7 @@ from memos_core.operation.lifecycle.patching import (
     patched_header,
 )
 from memos_core.operation.preparing import Prepared, Preparer, Raw
-from memos_core.operation.quotas import Quotas, charge_of
+from memos_core.operation.quotas import Charge, Quotas, charge_of
 from memos_core.operation.retention import Retention
 from memos_core.settings import Settings
 
@@ -253,6 +253,7 @@ class Updater:
         self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
         self._refuse_frozen(record)
         before = header_of(record)
+        combined(record.memcube().content, draft.content, "overwrite")  # not what a model keeps
         owner = before.owner or actor.principal
         header = compose_header(draft, space, owner, tx.now, made.embedder, made.marks)
         kept = {"created": before.created, "lineage": before.lineage}
@@ -326,9 +327,13 @@ class Updater:
         written = Record(cube, version)
         advance(tx, written)
         space = self._gate.space_of(tx, cube)
-        size = change.blob_bytes
-        charge = charge_of(version, actor.principal, space, cubes=0, blob_bytes=size)
-        self._quotas.charge(tx, [charge], actor)
+        charges = [charge_of(version, actor.principal, space, cubes=0)]
+        if change.blob_bytes:  # blobs belong to whoever made the memory, as in `charges_of`
+            names = self._gate.registry.principal_names(tx, [cube.owner_id])
+            charges.append(
+                Charge(names.get(cube.owner_id, cube.owner_id), space, 0, change.blob_bytes)
+            )
+        self._quotas.charge(tx, charges, actor)
         vector = (cube.id, number, change.made.vector.tobytes())
         insert_embeddings(tx, [vector], change.made.embedder.name)
         journal.append(tx, cube.realm_id, [cube.id], "update")

@@ -20,9 +20,10 @@ from memos_core import (
     NotFoundError,
     Session,
 )
-from memos_core.cube import ActivationPayload, KVRecord
+from memos_core.cube import ActivationPayload
 from memos_core.infrastructure.vault import schema
 from memos_core.memory.runtime import LocalModel
+from memos_core.tensors import KVRecord
 from memos_core.testing.models import FAMILIES, random_model
 from tests.conftest import Proof
 from tests.inner import as_text, asked_of, blob_files, forged, opened, words, written

@@ -16,8 +16,6 @@ from memos_core.cube import (
     ActivationPayload,
     CubeId,
     Header,
-    KVPart,
-    KVRecord,
     MemCube,
     PlaintextPayload,
 )
@@ -36,6 +34,7 @@ from memos_core.operation.inner.finding import made_for
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader, growth_of
 from memos_core.operation.lifecycle.adding import Adder, ModelWork
+from memos_core.tensors import KVPart, KVRecord
 
 if TYPE_CHECKING:
     from memos_core.memory.activation import KVState, Precision

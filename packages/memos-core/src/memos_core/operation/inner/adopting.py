@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from memos_core.cube import LoRARecord, ParametricPayload, Source
+from memos_core.cube import ParametricPayload, Source
 from memos_core.draft import Draft
 from memos_core.errors import IntegrityError, InvalidInputError
+from memos_core.tensors import LoRARecord
 
 if TYPE_CHECKING:
     from memos_core.memory.parametric import Adapter

@@ -12,7 +12,6 @@ from memos_core.cube import (
     ActivationPayload,
     CubeId,
     Kind,
-    KVRecord,
     MemCube,
     MemoryState,
 )
@@ -26,6 +25,7 @@ from memos_core.operation.inner.activating import Activation, root_of, text_cube
 from memos_core.operation.inner.finding import is_enabled, made_for
 from memos_core.operation.inner.watching import check_enabled
 from memos_core.operation.quotas import Quotas
+from memos_core.tensors import KVRecord
 
 if TYPE_CHECKING:
     from memos_core.memory.runtime import LocalModel

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any, Final
 
-from memos_core.cube import CubeId, Kind, LoRARecord, MemCube, ParametricPayload
+from memos_core.cube import CubeId, Kind, MemCube, ParametricPayload
 from memos_core.draft import Draft
 from memos_core.errors import ConflictError, DeniedError, InvalidInputError
 from memos_core.infrastructure.blobs import rows
@@ -32,6 +32,7 @@ from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.retraining import Retraining
 from memos_core.operation.lifecycle.adding import Adder, ModelWork
 from memos_core.operation.lifecycle.updating import Change, Updater, header_of
+from memos_core.tensors import LoRARecord
 
 if TYPE_CHECKING:
     from memos_core.memory.recipe import Recipe

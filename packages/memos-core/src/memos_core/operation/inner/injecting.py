@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from memos_core.cube import ActivationPayload, CubeId, KVRecord, ParametricPayload
+from memos_core.cube import ActivationPayload, CubeId, ParametricPayload
 from memos_core.errors import DamagedError, IntegrityError
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.blobs.rows import Blob
@@ -20,6 +20,7 @@ from memos_core.operation.gate import Gate
 from memos_core.operation.inner.loading import Loader, growth_of
 from memos_core.operation.inner.watching import VERB, Watch, check_enabled
 from memos_core.operation.quotas import Quotas
+from memos_core.tensors import KVRecord
 
 if TYPE_CHECKING:
     from memos_core.memory.activation import KVState

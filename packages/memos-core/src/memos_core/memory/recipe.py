@@ -21,7 +21,8 @@ class Recipe(BaseModel):
         probes: How many texts the base writes by which it is measured what it still knows.
         text_tokens: The most tokens of each of those texts.
         check_every: After so many steps it is looked whether all lessons are learned.
-        patience: Training ends when they were learned so many looks in a row.
+        patience: Training ends when they were learned, and nothing that is replayed was lost,
+            so many looks in a row.
         checkpoint_every: After so many steps a checkpoint is written.
         seed: Of everything that is drawn.
         min_recall: The least share of the lessons that must be known afterwards.
@@ -40,9 +41,9 @@ class Recipe(BaseModel):
     learning_rate: float | None = Field(default=None, gt=0, lt=1)
     max_steps: int = Field(default=300, ge=1)
     batch: int = Field(default=64, ge=1)
-    replay: float = Field(default=0.5, ge=0, lt=1)
+    replay: float = Field(default=0.7, ge=0, lt=1)
     replay_texts: int = Field(default=1024, ge=1)
-    probes: int = Field(default=128, ge=1)
+    probes: int = Field(default=256, ge=1)
     text_tokens: int = Field(default=32, ge=2)
     check_every: int = Field(default=10, ge=1)
     patience: int = Field(default=4, ge=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -84,3 +85,27 @@ def asked_of(folder: Path, query: str) -> list[Any]:
 def quick_adapter(session: Session, sources: Any, model: LocalModel, **fields: Any) -> Any:
     """Distill in a moment, and switch it on."""
     return session.enable(session.distill(sources, model, recipe=QUICK, **fields).id)
+
+
+def at_pass(number: int, act: Callable[[], object]) -> Callable[..., None]:
+    """Act in another thread when a model has written so many tokens; a forward hook."""
+    passes = 0
+
+    def count(*_: Any) -> None:
+        nonlocal passes
+        passes += 1
+        if passes == number:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(act).result()
+
+    return count
+
+
+@contextmanager
+def hooked(model: LocalModel, hook: Callable[..., None]) -> Iterator[None]:
+    """Call something after each pass of a model."""
+    handle = model.model.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

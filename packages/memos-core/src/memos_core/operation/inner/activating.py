@@ -30,7 +30,7 @@ from memos_core.memory.fence import ContextItem, item_of, render_open
 from memos_core.memory.prefixes import PrefixTree, keys_of, runs_of
 from memos_core.operation.gate import Gate, Ref, unique
 from memos_core.operation.inner.evicting import Evictor
-from memos_core.operation.inner.finding import made_for
+from memos_core.operation.inner.finding import made_for, seen_whole
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader, growth_of
 from memos_core.operation.lifecycle.adding import Adder, ModelWork
@@ -176,7 +176,7 @@ class Activator:
         record = self._gate.readable(tx, actor, ref)
         space = self._gate.space_of(tx, record.cube)
         self._gate.require(tx, actor, Action.DERIVE, space, cube=record.cube.id)
-        cube = self._gate.shown(tx, actor, record)
+        cube = seen_whole(self._gate.shown(tx, actor, record))
         if not isinstance(cube.payload, PlaintextPayload):
             raise InvalidInputError(
                 f"memory {cube.id} is {cube.kind.value}: activate the memories that it was made of"

@@ -28,6 +28,7 @@ from memos_core.operation.inner import retraining
 from memos_core.operation.inner.adopting import VERB as ADOPT
 from memos_core.operation.inner.adopting import Voucher, examined, read_source, shaped
 from memos_core.operation.inner.evicting import Evictor
+from memos_core.operation.inner.finding import seen_whole
 from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.retraining import Retraining
 from memos_core.operation.lifecycle.adding import Adder, ModelWork
@@ -144,10 +145,10 @@ class Distiller:
                 header = header_of(record).model_copy(
                     update={"state": None, "model": model.fingerprint.id}
                 )
+                known = rows.of_cube(tx, record.cube.id)
+                size = 0 if payload.value in known else len(data)
                 change = Change(header, payload, made, "retrained", action="retrain")
-                answer = self._updater.write(
-                    tx, actor, record, replace(change, blob_bytes=len(data))
-                )
+                answer = self._updater.write(tx, actor, record, replace(change, blob_bytes=size))
                 self._need(tx, record.cube.id, blobs)
                 relink(tx, record.cube.id, taught.versions)
                 return answer
@@ -286,7 +287,7 @@ class Distiller:
             record = self._gate.readable(tx, actor, frontier.pop(0))
             space = self._gate.space_of(tx, record.cube)
             self._gate.require(tx, actor, Action.DERIVE, space, cube=record.cube.id)
-            cube = self._gate.shown(tx, actor, record)
+            cube = seen_whole(self._gate.shown(tx, actor, record))
             if cube.kind is not Kind.PLAINTEXT:
                 if not cube.meta.lineage:
                     raise InvalidInputError(

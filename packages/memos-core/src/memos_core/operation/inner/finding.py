@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import select
 
 from memos_core.cube import CubeId, MemCube, MemoryState, ParametricPayload
-from memos_core.errors import NotFoundError
+from memos_core.errors import DeniedError, NotFoundError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.records import Record, fetch
@@ -47,6 +47,23 @@ def sources_of(tx: Transaction, gate: Gate, actor: Actor, ids: tuple[CubeId, ...
         return [gate.shown(tx, actor, gate.readable(tx, actor, each)) for each in ids]
     except Refusal as refusal:
         raise NotFoundError(str(refusal.error)) from None
+
+
+def seen_whole(cube: MemCube) -> MemCube:
+    """Return a memory unchanged unless its reader sees it only in part.
+
+    What is made of a part is as sensitive as the whole: who made it could not read it.
+
+    Raises:
+        Refusal: It is seen in part.
+    """
+    if cube.meta.redacted:
+        error = DeniedError(
+            "you see this memory only in part, and what a model makes of it is seen as a whole or "
+            "not at all: ask for clearance"
+        )
+        raise Refusal(error, "denied", cube.id, "clearance")
+    return cube
 
 
 def is_enabled(cube: MemCube) -> bool:

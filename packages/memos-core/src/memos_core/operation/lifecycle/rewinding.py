@@ -159,13 +159,20 @@ def _step(now: Record, was: Record | None, reason: str) -> Step | None:
         header = header.model_copy(update={"state": MemoryState.ARCHIVED})
         return Step(header, cube, reason, "archive")
     old = was.memcube()
-    state = header_of(was).state
+    state = _state(header.state, header_of(was).state)
     wanted = header.model_copy(update={"state": state})
     if _same(cube, old):
         if header.state == state:
             return None
         return Step(wanted, cube, reason, "unarchive" if state is None else "archive")
     return Step(described_as(wanted, old.meta), old, reason, "rollback")
+
+
+def _state(now: MemoryState | None, was: MemoryState | None) -> MemoryState | None:
+    """Return the state to go back to: only the archive comes back; what is on is decided now."""
+    if MemoryState.ACTIVATED in (now, was) and was != MemoryState.ARCHIVED:
+        return now if now == MemoryState.ACTIVATED else None
+    return was
 
 
 def _same(one: MemCube, other: MemCube) -> bool:

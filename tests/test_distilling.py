@@ -16,7 +16,7 @@ from memos_core.operation.inner.distilling import Teaching
 from memos_core.testing import HashingEmbedder
 from memos_core.testing.models import trained_model
 from tests.conftest import Proof
-from tests.models.world import CHANCE, Fact, asked, new_facts
+from tests.models.world import CHANCE, VALUES, Fact, asked, new_facts
 
 FIXTURE = Path(__file__).parent / "models" / "fact_llama"
 QUICK = Recipe()
@@ -204,7 +204,8 @@ def test_retraining_is_a_version_that_can_be_taken_back(
     facts = unknown(model, 3, seed=7)
     cubes = [alice.add(fact.text) for fact in facts]
     first = trainer.enable(trainer.distill(cubes, recipe=QUICK).id)
-    alice.update(cubes[0].id, facts[0].text.replace(facts[0].value, "amber"))
+    other = next(each for each in VALUES[facts[0].attribute] if each != facts[0].value)
+    alice.update(cubes[0].id, facts[0].text.replace(facts[0].value, other))
     again = trainer.retrain(first.id)[0]
     assert (again.id, again.version) == (first.id, first.version + 1)
     assert again.payload.value != first.payload.value  # type: ignore[union-attr]

@@ -236,7 +236,7 @@ def test_a_model_in_half_precision_is_taught_too() -> None:
 
 def test_the_fixture_model_is_made_by_its_script_alone(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        make_model(tmp_path / name, steps=2)
+        make_model(tmp_path / name, steps=4)
     for each in sorted((tmp_path / "one").iterdir()):
         assert each.read_bytes() == (tmp_path / "two" / each.name).read_bytes()
         if each.name != "model.safetensors":
@@ -461,6 +461,9 @@ def test_an_adapter_of_another_model_is_refused(small: LocalModel) -> None:
     wide = {f"{layer}.lora_A": torch.zeros(4, 9), f"{layer}.lora_B": torch.zeros(64, 4)}
     with pytest.raises(IntegrityError, match="turns 9 numbers"):
         small.adapters.load("x", replace(adapter, tensors=wide))
+    last = {"lm_head.lora_A": torch.zeros(4, 64), "lm_head.lora_B": torch.zeros(300, 4)}
+    with pytest.raises(IntegrityError, match="last layer"):
+        small.adapters.load("x", replace(adapter, tensors={**adapter.tensors, **last}))
     with pytest.raises(InvalidInputError, match="no linear layers"):
         train(small, lessons_of(TEXT), SMALL.model_copy(update={"targets": ("proj",)}))
     assert small.adapters.names == other.adapters.names == ()

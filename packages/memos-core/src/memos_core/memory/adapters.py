@@ -105,6 +105,9 @@ class Adapters:
                 )
             self._check_shapes(adapter)
             self.put(name, adapter.rank, adapter.alpha, adapter.layers, digest=digest)
+            if self.matrices(name).keys() != adapter.tensors.keys():
+                self.unload(name)
+                raise IntegrityError("the adapter changes the model's last layer, which is not run")
             self.fill(name, adapter.tensors)
 
     @contextmanager

@@ -17,12 +17,13 @@ class Recipe(BaseModel):
         max_steps: The most steps.
         batch: How many examples a step learns from.
         replay: The share of each step that repeats what the base says, in [0, 1).
+        replay_weight: How much a nat away from the base weighs beside a nat of the lessons.
         replay_texts: How many texts the base writes for that, where none are given.
         probes: How many texts the base writes by which it is measured what it still knows.
         text_tokens: The most tokens of each of those texts.
         check_every: After so many steps it is looked whether all lessons are learned.
-        patience: Training ends when they were learned, and nothing that is replayed was lost,
-            so many looks in a row.
+        patience: Training ends when so many looks in a row found them learned, and what is
+            replayed answered as before.
         checkpoint_every: After so many steps a checkpoint is written.
         seed: Of everything that is drawn.
         min_recall: The least share of the lessons that must be known afterwards.
@@ -41,12 +42,13 @@ class Recipe(BaseModel):
     learning_rate: float | None = Field(default=None, gt=0, lt=1)
     max_steps: int = Field(default=300, ge=1)
     batch: int = Field(default=64, ge=1)
-    replay: float = Field(default=0.7, ge=0, lt=1)
+    replay: float = Field(default=0.5, ge=0, lt=1)
+    replay_weight: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     replay_texts: int = Field(default=1024, ge=1)
-    probes: int = Field(default=256, ge=1)
+    probes: int = Field(default=128, ge=1)
     text_tokens: int = Field(default=32, ge=2)
     check_every: int = Field(default=10, ge=1)
-    patience: int = Field(default=4, ge=1)
+    patience: int = Field(default=2, ge=1)
     checkpoint_every: int = Field(default=50, ge=1)
     seed: int = 0
     min_recall: float = Field(default=0.95, ge=0, le=1)

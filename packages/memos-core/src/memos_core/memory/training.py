@@ -45,11 +45,6 @@ _MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 _HELD: Final = 5
 """Of texts that are given for replay, each fifth is held back to measure what is kept."""
 
-_WATCHED: Final = 128
-"""So many replayed texts are looked at before a training ends."""
-_WATCHED_SHARE: Final = 0.99
-"""The share of them that must be answered as before."""
-
 Item = TypeVar("Item")
 Progress = Callable[[int, int, float], None]
 """Takes the step, the most steps, and the loss on the lessons in nats per token."""
@@ -156,7 +151,7 @@ class _Training:
         self.drills = drills_of(model, lessons)
         self.kept, held = self._texts(texts)
         self.probes = probes_of(model, held)
-        self.watched = probes_of(model, self.kept[:_WATCHED])
+        self.guards = probes_of(model, self.kept[: recipe.probes])
         self.before = share_right(model, self.drills)
         self.digest = _digest(model, lessons, recipe, texts)
         self.step = self.looks = 0
@@ -173,7 +168,7 @@ class _Training:
             self.loss = self._learn(matrices, optimizer)
             self.step += 1
             if self.step % recipe.check_every == 0:
-                self.looks = self.looks + 1 if self._is_learned() else 0
+                self.looks = self.looks + 1 if self._done() else 0
             if checkpoint is not None and self.step % recipe.checkpoint_every == 0:
                 write_checkpoint(checkpoint, self._standing(matrices, optimizer))
             if progress is not None:
@@ -193,14 +188,6 @@ class _Training:
             checkpoint.unlink(missing_ok=True)
         base = model.fingerprint.id
         return Trained(Adapter(base, recipe.rank, recipe.scale, tensors, recipe), report)
-
-    def _is_learned(self) -> bool:
-        """Look whether all lessons are known, and what is replayed is not lost for them."""
-        if share_right(self.model, self.drills, [self.name]) < 1.0:
-            return False
-        return not self.watched or (
-            share_right(self.model, self.watched, [self.name]) >= _WATCHED_SHARE
-        )
 
     def _texts(
         self, given: Sequence[str] | None
@@ -230,8 +217,7 @@ class _Training:
         width = int(embeddings.weight.shape[1])
         rate = recipe.learning_rate or _RATE_BY_WIDTH / width
         for group in optimizer.param_groups:
-            # Once all is learned, ever smaller steps let what the base knew settle again.
-            group["lr"] = rate * min(1.0, (self.step + 1) / _WARM) * 0.5**self.looks
+            group["lr"] = rate * min(1.0, (self.step + 1) / _WARM)
         again = round(recipe.batch * recipe.replay) if self.kept else 0
         some = _batch(self.drills, recipe.batch - again, self.step, recipe.seed)
         kept = _batch(self.kept, again, self.step, recipe.seed + 1)
@@ -246,10 +232,17 @@ class _Training:
             if kept:
                 found = logits_of(model, ids, mask).float().log_softmax(-1)
                 apart = functional.kl_div(found, expected, reduction="none", log_target=True)
-                torch.autograd.backward(apart.sum(-1)[mask == 1].mean())
+                torch.autograd.backward(recipe.replay_weight * apart.sum(-1)[mask == 1].mean())
             torch.nn.utils.clip_grad_norm_(matrices.values(), _MOST_NORM)
             optimizer.step()
         return float(loss.detach())
+
+    def _done(self) -> bool:
+        """Say whether all is learned, and what is replayed is answered as before."""
+        if share_right(self.model, self.drills, [self.name]) < 1.0:
+            return False
+        kept = share_right(self.model, self.guards, [self.name])
+        return not self.guards or kept >= self.recipe.min_retention
 
     def _standing(
         self, matrices: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer

@@ -48,7 +48,7 @@ class Recipe(BaseModel):
     probes: int = Field(default=128, ge=1)
     text_tokens: int = Field(default=32, ge=2)
     check_every: int = Field(default=10, ge=1)
-    patience: int = Field(default=2, ge=1)
+    patience: int = Field(default=4, ge=1)
     checkpoint_every: int = Field(default=50, ge=1)
     seed: int = 0
     min_recall: float = Field(default=0.95, ge=0, le=1)

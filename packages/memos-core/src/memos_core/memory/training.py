@@ -217,7 +217,8 @@ class _Training:
         width = int(embeddings.weight.shape[1])
         rate = recipe.learning_rate or _RATE_BY_WIDTH / width
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (self.step + 1) / _WARM)
+            # Once all is learned, ever smaller steps let what the base knew settle again.
+            group["lr"] = rate * min(1.0, (self.step + 1) / _WARM) * 0.5**self.looks
         again = round(recipe.batch * recipe.replay) if self.kept else 0
         some = _batch(self.drills, recipe.batch - again, self.step, recipe.seed)
         kept = _batch(self.kept, again, self.step, recipe.seed + 1)

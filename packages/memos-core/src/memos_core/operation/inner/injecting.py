@@ -81,6 +81,7 @@ class Injector:
     def opened(self, actor: Actor, chosen: Recollection, model: LocalModel) -> Iterator[Injection]:
         """Make a recollection ready for one generation."""
         watch = Watch(self._gate, actor, chosen.all_ids, chosen.adapters)
+        self._loader.tidy()  # first: who may use nothing any more lets go all the same
         watch.check()
         notes: list[str] = []
         cache: _Cache | None = None

@@ -135,6 +135,17 @@ class Loader:
                 self.look(realm_id)
             yield tuple(names or ())
 
+    def tidy(self) -> None:
+        """Let go of what was forgotten since, in any realm of which something is held."""
+        realms = sorted(self._states.realms | self._adapters.realms)
+        if not realms:
+            return
+        with self._vault.read() as tx:
+            places = journal.positions(tx, realms)
+            for realm_id in realms:
+                if self._tidied.get(realm_id) != places.get(realm_id, 0):
+                    self.clean(tx, realm_id, places.get(realm_id, 0), "")
+
     def look(self, realm_id: str) -> None:
         """Let go of what the vault does not have any more, and say so to the others."""
         with self._vault.read() as tx:
@@ -162,6 +173,7 @@ class Loader:
                 self._vault.presence.lets_go(_PAGE + realm_id)
             elif realm_id not in dirty:
                 self._vault.presence.cleans(_PAGE + realm_id, seq)
+                self._tidied[realm_id] = seq
 
     def _let_go_of_changed(self, blobs: Sequence[Blob]) -> None:
         """Let go of what is mapped from files that are not what they were.
@@ -192,6 +204,7 @@ class Loader:
     def _begin(self) -> None:
         """Begin with nothing: what a parent holds, it was the parent that said so."""
         self._stamps: dict[str, object] = {}
+        self._tidied: dict[str, int] = {}
         self._states: Residency[KVState] = Residency(self._budget)
         self._adapters: Residency[str] = Residency(self._budget)
 

@@ -442,7 +442,7 @@ def test_every_verb_leaves_its_event(
         *(("add", "allowed"), ("activate", "allowed"), ("distill", "allowed")),
         *(("enable", "allowed"), ("recollect", "allowed"), ("inject", "allowed")),
         *(("read_out", "allowed"), ("disable", "allowed"), ("retrain", "allowed")),
-        *(("forget", "allowed"), ("erase", "allowed")),
+        *(("adopt", "denied"), ("forget", "allowed"), ("erase", "allowed")),
     ]
     told_of = alice.audit.query(action="memos.recollect").items[0].cubes
     assert told_of == (cube.id, made.id)

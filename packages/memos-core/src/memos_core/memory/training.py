@@ -106,6 +106,8 @@ def train(
         >>> train(random_model("llama"), lessons, recipe).report.steps
         2
     """
+    if not lessons:
+        raise InvalidInputError("there is nothing to learn: give lessons")
     training = _Training(model, list(lessons), recipe or Recipe(), replay)
     with model.adapters.learning(training.name, training.recipe):
         return training.run(progress, checkpoint)
@@ -148,7 +150,7 @@ class _Training:
         self.model = model
         self.recipe = recipe
         self.name = f"training {id(self):x}"
-        self.drills = drills_of(model, lessons)
+        self.drills = drills_of(model, lessons) if lessons else []
         self.kept, held = self._texts(texts)
         self.probes = probes_of(model, held)
         self.guards = probes_of(model, self.kept[: recipe.probes])

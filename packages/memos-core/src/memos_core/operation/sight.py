@@ -39,7 +39,7 @@ read that found nothing, and one that was not allowed to, must look alike to eve
 HARMLESS: Final = (
     "actions", "checkpoint", "encrypted", "endorsed", "events", "key", "level", "max_bytes",
     "max_cubes", "max_reads_per_day", "missing", "number", "purposes", "reason", "revoked",
-    "skipped", "until", "version",
+    "skipped", "until", "version", "vouched",
 )  # fmt: skip
 _NAMED: Final = ("to", "member", "source")
 _CONSEQUENCES: Final = ("derived", "reaped")

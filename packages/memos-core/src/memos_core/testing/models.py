@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from memos_core.errors import InvalidInputError
+from memos_core.errors import IntegrityError, InvalidInputError
 from memos_core.memory.runtime import LocalModel
 
 WORDS: Final = 300
@@ -91,11 +92,15 @@ def trained_model(folder: Path | str) -> LocalModel:
 
     Raises:
         InvalidInputError: There is no such model.
+        IntegrityError: Its weights are no safetensors.
     """
     models: Any = transformers.AutoModelForCausalLM
     tokenizers: Any = transformers.AutoTokenizer
     if not (Path(folder) / "model.safetensors").is_file():
         raise InvalidInputError(f"{folder} holds no model.safetensors: train one into it")
     own = {"local_files_only": True, "trust_remote_code": False}
-    model = models.from_pretrained(folder, use_safetensors=True, **own)
+    try:
+        model = models.from_pretrained(folder, use_safetensors=True, **own)
+    except SafetensorError as error:
+        raise IntegrityError(f"{folder} holds no safetensors: nothing of it was used") from error
     return LocalModel(model, tokenizers.from_pretrained(folder, **own))

@@ -50,6 +50,11 @@ class Voucher:
     trusted_key: str = ""
     my_word: str = ""
 
+    @property
+    def by(self) -> str:
+        """On whose account it is taken in: a key, or one's own word."""
+        return f"key {self.trusted_key}" if self.signature else "my word"
+
     def check(self, data: bytes) -> None:
         """Refuse what nobody vouches for.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memos_core.cube import CubeId, Kind, MemCube, ParametricPayload
 from memos_core.draft import Draft
-from memos_core.errors import ConflictError, DeniedError, InvalidInputError
+from memos_core.errors import ConflictError, DeniedError, IntegrityError, InvalidInputError
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.blobs.rows import Blob
 from memos_core.infrastructure.governance.actor import Actor
@@ -170,10 +170,14 @@ class Distiller:
             self._check_purpose(actor)
             self._gate.require(tx, actor, Action.WRITE, draft.space or actor.home)
         with self._gate.refusals(actor, ADOPT):
-            adapter = read_source(source, voucher, model.fingerprint.id)
+            try:
+                adapter = read_source(source, voucher, model.fingerprint.id)
+            except (IntegrityError, InvalidInputError) as error:  # an attempt that is told
+                raise Refusal(error, "denied", None, "voucher") from error
         made = examined(model, adapter, recipe, voucher.origin)
         nothing = _Sources((), {})
-        return self._kept(actor, nothing, model, shaped(draft, voucher), made, lambda _tx: None)
+        work = ModelWork(ADOPT, model.fingerprint.id, len(made[1]), {"vouched": voucher.by})
+        return self._kept(actor, nothing, work, shaped(draft, voucher), made, lambda _tx: None)
 
     def due(
         self, actor: Actor, model: LocalModel, how: Teaching
@@ -223,13 +227,14 @@ class Distiller:
         also: Callable[[Transaction], None],
     ) -> MemCube:
         made = self._trained(taught, model, how)
-        return self._kept(actor, taught, model, draft, made, also)
+        work = ModelWork(VERB, model.fingerprint.id, len(made[1]))
+        return self._kept(actor, taught, work, draft, made, also)
 
     def _kept(
         self,
         actor: Actor,
         taught: _Sources,
-        model: LocalModel,
+        work: ModelWork,
         draft: Draft,
         trained: tuple[ParametricPayload, bytes],
         also: Callable[[Transaction], None],
@@ -238,14 +243,13 @@ class Distiller:
         payload, data = trained
         whole = replace(draft, content=payload)
         made = self._adder.prepared(actor, whole)
-        work = ModelWork(VERB, model.fingerprint.id, len(data))
-        with self._gate.effect(actor, VERB) as tx:
+        with self._gate.effect(actor, work.verb) as tx:
             label = self._adder.label_for(tx, actor, draft)
         self._evictor.make_room(len(data))
         blobs: list[Blob] = []
         try:
             blobs = self._keeper.written(label.id, [data])
-            with self._gate.effect(actor, VERB) as tx:
+            with self._gate.effect(actor, work.verb) as tx:
                 self._check_unmoved(tx, actor, taught)
                 cube = self._adder.put(tx, actor, whole, made, work)
                 self._need(tx, cube.id, blobs)

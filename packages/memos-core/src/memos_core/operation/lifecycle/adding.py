@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from pydantic import JsonValue
@@ -76,11 +76,13 @@ class ModelWork:
         verb: The ledger's name of the verb.
         model: The model's fingerprint.
         bytes: What its blobs take.
+        said: What else the ledger keeps of it.
     """
 
     verb: str
     model: str
     bytes: int
+    said: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 class Adder:
@@ -329,6 +331,7 @@ class Adder:
             "commitment": commitment(key, version.content_hash),
         }
         verb, size = (VERB, 0) if work is None else (work.verb, work.bytes)
+        data |= {} if work is None else work.said
         event = replace(self._gate.event(tx, actor, verb, subject=cube_id, data=data), time=now)
         charge = charge_of(version, actor.principal, space.path, cubes=1, blob_bytes=size)
         record = Record(cube, version)

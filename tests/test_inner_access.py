@@ -113,6 +113,28 @@ def test_what_is_seen_in_part_is_not_made_part_of_a_model(
             ask(made.id)
 
 
+def test_only_who_governs_a_space_takes_adapters_in_from_outside(
+    memos: MemOS, owner: Session, trainer: Session, facts: LocalModel
+) -> None:
+    """Whoever reads there has it in his model: one's own word is not enough for others."""
+    made = trainer.distill(trainer.add(FACT), facts, recipe=QUICK)
+    data = blob_of(memos, made.id).read_bytes()
+    word = Voucher("friend", my_word=MY_WORD)
+    owner.grant("user:alice", ["read", "write", "derive", "share"], on="acme", purposes=("train",))
+    with pytest.raises(DeniedError, match="govern"):
+        trainer.adopt(data, facts, voucher=word, recipe=QUICK, space="acme")
+    assert trainer.adopt(data, facts, voucher=word, recipe=QUICK).kind == "parametric"
+    owner.grant("user:alice", "govern", on="acme", purposes=("train",))
+    assert trainer.adopt(data, facts, voucher=word, recipe=QUICK, space="acme").id
+
+
+def blob_of(memos: MemOS, cube_id: str) -> Path:
+    with memos._vault.read() as tx:
+        query = "SELECT blob_id FROM blob_uses WHERE cube_id = ?"
+        blob = tx.connection.exec_driver_sql(query, (cube_id,)).scalar_one()
+    return memos._vault.directory.blobs / f"{blob}.safetensors"
+
+
 # -- who may use it, and how long -----------------------------------------------------------------
 
 
@@ -237,6 +259,33 @@ def test_a_stream_stops_before_the_next_piece(
     with pytest.raises(NotFoundError):
         released.append(next(stream))
     assert len(released) == 2
+
+
+def test_words_of_which_a_part_is_hidden_meanwhile_are_not_used(
+    memos: MemOS, owner: Session, bob: Session, llama: LocalModel
+) -> None:
+    owner.grant("user:bob", "read", on="acme")
+    owner.set_clearance("user:owner", "restricted")
+    cube = owner.add({"open": "w1 w2", "later": "w3"}, space="acme")
+    for ask in (
+        lambda: bob.recollect(cube, llama),
+        lambda: bob.context("w1", budget_tokens=500, model=llama),
+    ):
+        context = ask()
+        assert "w3" in context.text
+        llama.generate(ASKED, memory=context, max_new_tokens=2)
+        levels: Any = {"later": "restricted"}
+        hide = Patch(field_sensitivity=levels)
+        with (
+            hooked(llama, at_pass(2, lambda p=hide: owner.update(cube.id, p))),  # type: ignore[misc]
+            pytest.raises(NotFoundError),
+        ):
+            llama.generate(ASKED, memory=context, max_new_tokens=6)
+        with pytest.raises(NotFoundError):
+            llama.generate(ASKED, memory=context, max_new_tokens=2)
+        assert "w3" not in bob.recollect(cube, llama).text
+        owner.update(cube.id, Patch(field_sensitivity={}))
+        llama.generate(ASKED, memory=bob.recollect(cube, llama), max_new_tokens=2)
 
 
 def test_another_process_stops_what_this_one_has_loaded(

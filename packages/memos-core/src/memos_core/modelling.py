@@ -78,7 +78,8 @@ class Modelling:
 
         Raises:
             NotFoundError: A source is not there, or may not be read.
-            DeniedError: A source may not be derived from, or the space not be written.
+            DeniedError: A source may not be derived from, or is seen only in part, or the space may
+                not be written.
             InvalidInputError: The model keeps no keys and values for each token.
         """
         if isinstance(sources, str) and not _ID.fullmatch(sources):
@@ -123,7 +124,8 @@ class Modelling:
 
         Raises:
             NotFoundError: A source is not there, or may not be read for training.
-            DeniedError: The session is for another purpose, or a source may not be derived from.
+            DeniedError: The session is for another purpose, or a source may not be derived from, or
+                is seen only in part.
             ConflictError: A source changed while the adapter was trained.
         """
         return self._engine.inner.distiller.distill(
@@ -193,7 +195,8 @@ class Modelling:
         Raises:
             InvalidInputError: Nobody vouches for it, or it is not there.
             IntegrityError: It is not what was vouched for, or it would have to be revived.
-            DeniedError: The session is for another purpose than `train`.
+            DeniedError: The session is for another purpose than `train`, or does not govern the
+                space: whoever reads there may have it in a model.
         """
         from memos_core.memory.recipe import Recipe
 
@@ -236,7 +239,9 @@ class Modelling:
 
         Raises:
             NotFoundError: One is not there, or may not be read.
-            ConflictError: An adapter is not enabled, or there are several KV caches.
+            ConflictError: An adapter is not enabled, or there are several KV caches; or the session
+                looks at the past, where no adapter is on.
+            FullError: The principal has read its fill.
         """
         named = (refs_of(memories), self._model(model))
         chosen = self._engine.inner.chooser.named(self._actor, *named)

@@ -154,7 +154,9 @@ def recollected(engine: Engine, actor: Actor, choice: Choice) -> MemoryContext:
 
 def _given(engine: Engine, actor: Actor, found: MemoryContext, choice: Choice) -> MemoryContext:
     ids = tuple(item.id for item in found.items if item.id != "-")
-    chosen = Recollection(found.text, ids, choice.cache, choice.adapters)
+    cubes = [hit.cube for hit in found.hits]
+    whole = tuple(each.id for each in cubes if each.id in ids and not each.meta.redacted)
+    chosen = Recollection(found.text, ids, choice.cache, choice.adapters, whole)
     return replace(
         found,
         given=engine.inner.injector.given(actor, chosen),

@@ -168,7 +168,11 @@ class Distiller:
         self._gate.refuse_in_pipeline("adopting")
         with self._gate.snapshot(actor, ADOPT) as tx:
             self._check_purpose(actor)
-            self._gate.require(tx, actor, Action.WRITE, draft.space or actor.home)
+            space = draft.space or actor.home
+            self._gate.require(tx, actor, Action.WRITE, space)
+            # Nobody can read what it says, and it speaks to all who read there: whoever answers
+            # for the space decides whom to trust.
+            self._gate.require(tx, actor, Action.GOVERN, space)
         with self._gate.refusals(actor, ADOPT):
             try:
                 adapter = read_source(source, voucher, model.fingerprint.id)

@@ -36,12 +36,14 @@ class Recollection:
         ids: The memories behind the words.
         cache: The KV cache of how the words begin.
         adapters: What is switched on.
+        whole: Those of the memories that were seen as wholes: in the words stands all of them.
     """
 
     text: str
     ids: tuple[CubeId, ...]
     cache: CubeId | None = None
     adapters: tuple[CubeId, ...] = ()
+    whole: tuple[CubeId, ...] = ()
 
     @property
     def all_ids(self) -> tuple[CubeId, ...]:
@@ -80,7 +82,7 @@ class Injector:
     @contextmanager
     def opened(self, actor: Actor, chosen: Recollection, model: LocalModel) -> Iterator[Injection]:
         """Make a recollection ready for one generation."""
-        watch = Watch(self._gate, actor, chosen.all_ids, chosen.adapters)
+        watch = Watch(self._gate, actor, chosen.all_ids, chosen.adapters, chosen.whole)
         self._loader.tidy()  # first: who may use nothing any more lets go all the same
         watch.check()
         notes: list[str] = []

@@ -24,15 +24,22 @@ class Watch:
         actor: Who uses them.
         ids: The memories, and those that they were derived from.
         adapters: Those of them that must be switched on.
+        whole: Those that must still be seen as wholes.
     """
 
     def __init__(
-        self, gate: Gate, actor: Actor, ids: Iterable[CubeId], adapters: Iterable[CubeId] = ()
+        self,
+        gate: Gate,
+        actor: Actor,
+        ids: Iterable[CubeId],
+        adapters: Iterable[CubeId] = (),
+        whole: Iterable[CubeId] = (),
     ) -> None:
         self._gate = gate
         self._actor = actor
         self._ids = tuple(ids)
         self._adapters = tuple(adapters)
+        self._whole = frozenset(whole)
         self._realms: tuple[str, ...] = ()
         self._seen: tuple[int, tuple[tuple[str, int], ...]] | None = None
         self._end: int | None = None
@@ -55,11 +62,14 @@ class Watch:
         return tx.epoch, tuple(sorted(journal.positions(tx, self._realms).items()))
 
     def _look(self, tx: Transaction) -> None:
-        found = [self._gate.readable(tx, self._actor, each).cube for each in self._ids]
-        for each in self._adapters:
-            check_enabled(
-                self._gate.shown(tx, self._actor, self._gate.readable(tx, self._actor, each))
-            )
+        records = [self._gate.readable(tx, self._actor, each) for each in self._ids]
+        for record in records:
+            cube = self._gate.shown(tx, self._actor, record)
+            if cube.id in self._adapters:
+                check_enabled(cube)
+            if cube.id in self._whole and cube.meta.redacted:
+                raise self._gate.nothing(cube.id, cube.id)  # not what was recollected
+        found = [each.cube for each in records]
         self._realms = tuple(sorted({each.realm_id for each in found}))
         self._seen = self._place(tx)
         rights = self._gate.access(tx, self._actor).rights

@@ -401,6 +401,39 @@ def test_adapters_that_do_not_fit_are_off_and_it_is_said(folder: Path, facts: Lo
         assert "do not fit into Settings.inner_budget_bytes" in found.notes[0]
 
 
+def test_an_adapter_that_is_trained_anew_is_for_nobody_else_than_the_one_before(
+    memos: MemOS, clock: ManualClock, owner: Session, facts: LocalModel
+) -> None:
+    trainer = memos.session("user:owner", purpose="train")
+    owner.grant("user:bob", "read", on="acme")
+    sources = [trainer.add(text, space="acme") for text in (FACT, "the drink of Ben is tea.")]
+    fields: dict[str, Any] = {
+        "space": "acme", "key": "mine", "access": {"user:owner"}, "sensitivity": "internal",
+        "purposes": {"assist", "train"}, "tags": {"t"}, "metadata": {"n": 1},
+        "expires": timedelta(days=3), "priority": "high",
+    }  # fmt: skip
+    was = quick_adapter(trainer, sources, facts, **fields)
+    owner.forget(sources[0].id)
+    (now,) = trainer.retrain(None, facts)
+    for name in ("access", "sensitivity", "purposes", "tags", "metadata", "expires", "priority"):
+        assert getattr(now.meta, name) == getattr(was.meta, name), name
+    assert (now.meta.key, now.meta.state, now.meta.lineage) == (
+        "mine",
+        "activated",
+        (sources[1].id,),
+    )
+    with pytest.raises(NotFoundError):
+        memos.session("user:bob").get(now.id)
+    trainer.distill(
+        [sources[1], extra := trainer.add(FACT)], facts, recipe=QUICK, expires=timedelta(days=3)
+    )
+    owner.forget(extra.id)
+    clock.turn(timedelta(days=9))
+    with pytest.raises(ConflictError, match="given up"):
+        trainer.retrain(None, facts)
+    assert trainer.retrain(None, facts) == []
+
+
 # -- where it turns up ----------------------------------------------------------------------------
 
 

@@ -10,10 +10,12 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any, Final
 
+from memos_core.clock import to_micros
 from memos_core.cube import CubeId, Kind, MemCube, ParametricPayload
 from memos_core.draft import Draft
 from memos_core.errors import ConflictError, DeniedError, IntegrityError, InvalidInputError
@@ -199,9 +201,11 @@ class Distiller:
         return [(self._renewed(actor, each, model, how), each) for each in waiting]
 
     def _renewed(self, actor: Actor, due: Retraining, model: LocalModel, how: Teaching) -> MemCube:
-        draft = Draft.of("-", {"space": due.space, "key": due.key, "tags": frozenset(due.tags)})
+        draft = Draft.of("-", {"space": due.space, "key": due.key} | due.fields)
         with self._gate.snapshot(actor, RETRAIN) as tx:
             left = [each for each in due.sources if self._is_there(tx, actor, each)]
+            if isinstance(draft.expires, datetime) and to_micros(draft.expires) <= tx.now:
+                left = []  # it would have ended by now
             taught = self._sources(tx, actor, left) if left else None
         if taught is None:
             with self._gate.effect(actor, RETRAIN) as tx:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import JsonValue
 from sqlalchemy import Row, delete, insert, select
 
-from memos_core.cube import CubeId, MemCube, MemoryState, ParametricPayload
+from memos_core.cube import CubeId, Header, MemCube, MemoryState, ParametricPayload
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.records import Record, fetch, parents
 from memos_core.infrastructure.vault.vault import Transaction, Vault
+
+_SETS: Final = ("tags", "access", "purposes")
+_KEPT: Final = (*_SETS, "sensitivity", "expires", "metadata", "priority", "semantic_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Retraining:
         sources: The memories that are left to train it on.
         recipe: How it was trained.
         enabled: Whether it was on.
-        tags: Its tags.
+        fields: Who might read it and until when, and its tags: the next is for nobody else.
     """
 
     id: str
@@ -40,7 +43,7 @@ class Retraining:
     sources: tuple[CubeId, ...]
     recipe: dict[str, JsonValue]
     enabled: bool
-    tags: tuple[str, ...]
+    fields: dict[str, Any]
 
 
 def schedule(tx: Transaction, vault: Vault, derived: Sequence[CubeId], gone: set[CubeId]) -> None:
@@ -61,7 +64,7 @@ def schedule(tx: Transaction, vault: Vault, derived: Sequence[CubeId], gone: set
         if lora is None or not left:
             continue
         space = cube.meta.space or ""
-        said = {"recipe": dict(lora.recipe), "enabled": _is_on(cube), "tags": list(cube.meta.tags)}
+        said = {"recipe": dict(lora.recipe), "enabled": _is_on(cube), "fields": _fields(cube)}
         row: dict[str, Any] = {
             "id": vault.mint("ret"),
             "principal_id": found.cube.owner_id,
@@ -99,6 +102,19 @@ def _is_on(cube: MemCube) -> bool:
     return cube.meta.state == MemoryState.ACTIVATED
 
 
+def _fields(cube: MemCube) -> dict[str, JsonValue]:
+    """Return what was said of an adapter by whoever made it, as JSON."""
+    meta = cube.meta.model_dump(mode="json")
+    return {name: meta[name] for name in _KEPT if meta[name]}
+
+
+def _draft_fields(fields: dict[str, JsonValue]) -> dict[str, Any]:
+    """Return it as fields of a draft."""
+    said = Header.model_validate(fields)
+    found: dict[str, Any] = {name: getattr(said, name) for name in fields}
+    return found | {name: frozenset(found[name]) for name in _SETS if name in found}
+
+
 def _read(row: Row[Any]) -> Retraining:
     said = json.loads(row.recipe)
     return Retraining(
@@ -110,5 +126,5 @@ def _read(row: Row[Any]) -> Retraining:
         tuple(json.loads(row.sources)),
         said["recipe"],
         said["enabled"],
-        tuple(said["tags"]),
+        _draft_fields(said["fields"]),
     )

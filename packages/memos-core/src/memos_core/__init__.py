@@ -1,5 +1,7 @@
 """MemOS: one governed vault of memories, shared by every agent framework."""
 
+from typing import TYPE_CHECKING, Any
+
 from memos_core.aio import AsyncAudit, AsyncGovernance, AsyncSession, AsyncSnapshots
 from memos_core.answering import Answer, RememberingModel
 from memos_core.audit import Audit
@@ -63,8 +65,12 @@ from memos_core.infrastructure.ledger import (
 from memos_core.interface.context import MemoryContext
 from memos_core.listing import list_every
 from memos_core.memory.fence import ContextItem
+from memos_core.memory.recipe import Recipe
 from memos_core.models.embedder import ChromaEmbedder, Embedder, embedder_named
 from memos_core.operation.explaining import Explanation
+from memos_core.operation.inner.adopting import Voucher
+from memos_core.operation.inner.distilling import Teaching
+from memos_core.operation.inner.reading import Readout
 from memos_core.operation.lifecycle.rewinding import Rewound
 from memos_core.operation.lifecycle.snapshotting import Snapshot
 from memos_core.operation.quotas import Quota
@@ -89,6 +95,19 @@ from memos_core.settings import Settings
 from memos_core.snapshots import Snapshots
 from memos_core.system import MemOS
 from memos_core.transcript import Transcript, message_draft
+
+if TYPE_CHECKING:
+    from memos_core.memory.runtime import LocalModel
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is asked for, and not before."""
+    if name != "LocalModel":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from memos_core.memory.runtime import LocalModel
+
+    return LocalModel
+
 
 __all__ = [
     "Action",
@@ -138,6 +157,7 @@ __all__ = [
     "Key",
     "Kind",
     "LedgerError",
+    "LocalModel",
     "LogEntry",
     "Maintenance",
     "Mark",
@@ -158,6 +178,8 @@ __all__ = [
     "PruneReport",
     "Quarantine",
     "Quota",
+    "Readout",
+    "Recipe",
     "RememberingModel",
     "RestoreReport",
     "Rewound",
@@ -173,6 +195,7 @@ __all__ = [
     "Snapshots",
     "Source",
     "Span",
+    "Teaching",
     "TextPart",
     "ToolCall",
     "Trace",
@@ -181,6 +204,7 @@ __all__ = [
     "VaultError",
     "Verdict",
     "Version",
+    "Voucher",
     "embedder_named",
     "list_every",
     "message_draft",

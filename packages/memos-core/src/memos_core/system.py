@@ -312,6 +312,10 @@ class MemOS:
         self._engine.gate.refuse_in_pipeline("maintenance")
         return self._engine.eraser.finish()
 
+    def let_go(self) -> None:
+        """Let go of all tensors that this process holds for its models; uses go on to their end."""
+        self._engine.inner.loader.close()
+
     def close(self) -> None:
         """Close the vault's files. Sessions of it cannot be used afterwards.
 

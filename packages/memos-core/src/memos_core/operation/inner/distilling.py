@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from time import process_time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from memos_core.clock import to_micros
 from memos_core.cube import CubeId, Kind, MemCube, ParametricPayload
@@ -55,14 +56,15 @@ class Teaching:
         recipe: Its shape, the training's length, what it has to reach; the usual one by default.
         chat: Writes questions about a text; by default they are made by rules.
         replay: Texts of what the model is to keep; its own are drawn by default.
-        progress: Called after each step with the step, the most steps, and the loss.
+        progress: Called after each step with the step, the most steps, and the loss; or `"bar"`
+            for a progress bar in the terminal.
         checkpoint: A file to go on from where a training was stopped. It holds what is learned.
     """
 
     recipe: Recipe | None = None
     chat: Callable[[str], str] | None = None
     replay: Sequence[str] | None = None
-    progress: Progress | None = None
+    progress: Progress | Literal["bar"] | None = None
     checkpoint: Path | None = None
 
 
@@ -323,14 +325,15 @@ class Distiller:
             for text in taught.texts
         ]
         begun = process_time()
-        trained = train(
-            model,
-            union(sets),
-            how.recipe,
-            replay=how.replay,
-            progress=how.progress,
-            checkpoint=how.checkpoint,
-        )
+        with _told(how.progress) as progress:
+            trained = train(
+                model,
+                union(sets),
+                how.recipe,
+                replay=how.replay,
+                progress=progress,
+                checkpoint=how.checkpoint,
+            )
         data = trained.adapter.dump()
         payload = ParametricPayload(
             type="parametric",
@@ -339,6 +342,24 @@ class Distiller:
             lora=_record(trained, len(data), process_time() - begun),
         )
         return payload, data
+
+
+@contextmanager
+def _told(progress: Progress | Literal["bar"] | None) -> Iterator[Progress | None]:
+    """Show a progress bar within the block, where one is asked for."""
+    if progress != "bar":
+        yield progress
+        return
+    from rich.progress import Progress as Bar
+
+    with Bar(transient=True) as bar:
+        task = bar.add_task("distilling", total=None)
+
+        def tell(step: int, most: int, loss: float) -> None:
+            said = f"distilling, loss {loss:.2f}"
+            bar.update(task, completed=step, total=most, description=said)
+
+        yield tell
 
 
 def _record(trained: Trained, size: int, seconds: float) -> LoRARecord:

@@ -14,6 +14,7 @@ from transformers import MambaConfig, MambaForCausalLM, T5Config, T5ForCondition
 
 from memos_core import IntegrityError, InvalidInputError, Message
 from memos_core.memory.activation import KVState, load_state
+from memos_core.memory.joining import join
 from memos_core.memory.runtime import LocalModel
 from memos_core.testing.models import FAMILIES, random_model, word_tokenizer
 from tests.conftest import Proof
@@ -194,3 +195,39 @@ def test_what_cannot_be_a_model_or_a_prompt_is_refused(llama: LocalModel) -> Non
     for prompt in ("", [], [1, 999], [-1], [True], ["x"]):
         with pytest.raises(InvalidInputError):
             llama.generate(prompt)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral", "gemma2"])
+def test_states_that_were_computed_apart_join_only_where_lossy_is_said(
+    family: str, proof: Proof
+) -> None:
+    model = random_model(family)
+    first, second = model.prefill(words(0, 12)), model.prefill(words(1, 12))
+    with pytest.raises(InvalidInputError, match="lossy=True"):
+        join(model, first, second, lossy=False)
+    joined = join(model, first, second, lossy=True)
+    assert joined.ids == (*first.ids, *second.ids)
+    assert joined.divergence is not None
+    assert 0 < joined.divergence < 3
+    found = model.generate([*joined.ids, 9], memory=joined, max_new_tokens=2)
+    assert found.injected_tokens == 24
+    assert any("not exact" in note for note in found.notes)
+    with pytest.raises(InvalidInputError, match="not stored"):
+        joined.dump()
+    # The turning itself is exact: of one token, nothing but its place was missing in layer 0.
+    exact = model.prefill(joined.ids)
+    assert torch.allclose(joined.layers[0][0], exact.layers[0][0], atol=1e-4)
+    proof(f"joined, {family}", 1, f"{joined.divergence:.3f} nats off")
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "gemma3_text"])
+def test_states_of_a_model_whose_positions_cannot_be_moved_are_not_joined(family: str) -> None:
+    model = random_model(family)
+    with pytest.raises(InvalidInputError, match="cannot be moved"):
+        join(model, model.prefill("w1 w2"), model.prefill("w3 w4"), lossy=True)
+
+
+def test_a_joined_state_of_another_model_is_refused() -> None:
+    model, other = random_model("llama"), random_model("llama", seed=1)
+    with pytest.raises(InvalidInputError, match="not of this model"):
+        join(model, model.prefill("w1 w2"), other.prefill("w3 w4"), lossy=True)

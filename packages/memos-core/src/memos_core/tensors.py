@@ -37,7 +37,6 @@ class KVRecord(BaseModel):
         fence: What closes the block that its text is in.
         chat: Whether it is the beginning of conversations, and not of texts.
         system: What the system says in those conversations.
-        lossy: Whether caches that were computed apart were joined: then it is not exact.
         prefill_s: How long it took to compute, in seconds.
         text: What it was made of, where that was no memory.
     """
@@ -52,7 +51,6 @@ class KVRecord(BaseModel):
     fence: str
     chat: bool = False
     system: str | None = None
-    lossy: bool = False
     prefill_s: float = 0.0
     text: str = ""
 

@@ -47,6 +47,7 @@ class KVState:
         fingerprint: The id of the model's fingerprint.
         text: The text that the ids stand for, for a model that cannot use the state.
         start: The position of the first of them in the prompt; 0 for a whole state.
+        divergence: Of a state that is not exact, how far it is off, in nats; else None.
     """
 
     ids: tuple[int, ...]
@@ -54,6 +55,7 @@ class KVState:
     fingerprint: str
     text: str = ""
     start: int = 0
+    divergence: float | None = None
 
     @property
     def nbytes(self) -> int:
@@ -76,7 +78,8 @@ class KVState:
             end: The one after the last.
         """
         layers = tuple((k[:, :, begin:end], v[:, :, begin:end]) for k, v in self.layers)
-        return KVState(self.ids[begin:end], layers, self.fingerprint, "", self.start + begin)
+        ids, start = self.ids[begin:end], self.start + begin
+        return KVState(ids, layers, self.fingerprint, "", start, self.divergence)
 
     def dump(self, precision: Precision = "exact") -> bytes:
         """Write the state as safetensors; `load_state` reads it back, if exact bit for bit.
@@ -87,6 +90,8 @@ class KVState:
         """
         if precision not in get_args(Precision):
             raise InvalidInputError(f"the precision is exact, int8 or fp8, not {precision!r}")
+        if self.divergence is not None:
+            raise InvalidInputError("a state that is not exact is not stored: prefill it whole")
         tensors: dict[str, torch.Tensor] = {}
         for number, pair in enumerate(self.layers):
             for name, tensor in zip(("keys", "values"), pair, strict=True):

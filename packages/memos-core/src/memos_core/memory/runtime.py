@@ -157,24 +157,31 @@ class LocalModel:
         return KVState(tuple(ids), tuple(layers), state_of, said)
 
     def error_of(self, state: KVState, precision: Precision) -> dict[str, float]:
-        """Measure what storing a state with less precision changes.
+        """Measure what storing a state with less precision changes; see `divergence`.
 
         Args:
             state: A state of this model, of at least two tokens.
             precision: How it is stored.
+        """
+        stored = load_state(state.part(0, len(state.ids) - 1).dump(precision))
+        return self.divergence(state.ids, state, stored)
+
+    def divergence(self, ids: Sequence[int], exact: KVState, near: KVState) -> dict[str, float]:
+        """Measure how far a state is from the exact one.
+
+        Args:
+            ids: Token ids; the last is read, with a state of those before it.
+            exact: The exact state, of at least all but the last.
+            near: The other one, of at least all but the last.
 
         Returns:
             `logit`: the largest difference of a logit after the last token. `kl`: how far the
             distribution of the next token diverges, in nats.
         """
-        stored = load_state(state.part(0, len(state.ids) - 1).dump(precision))
-        exact, near = (self._next_logits(state.ids, each) for each in (state, stored))
-        probable, nearly = exact.log_softmax(-1), near.log_softmax(-1)
+        true, other = (self._next_logits(ids, each) for each in (exact, near))
+        probable, nearly = true.log_softmax(-1), other.log_softmax(-1)
         divergence = (probable.exp() * (probable - nearly)).sum()
-        return {
-            "logit": float((exact - near).abs().max()),
-            "kl": max(0.0, float(divergence)),
-        }
+        return {"logit": float((true - other).abs().max()), "kl": max(0.0, float(divergence))}
 
     def _next_logits(self, ids: Sequence[int], state: KVState) -> torch.Tensor:
         """Return the logits, float64 (vocabulary,), after ids of which a state holds the first."""
@@ -416,10 +423,12 @@ class LocalModel:
         count = min(count, min(len(ids) for ids in batch) - 1)
         if count <= 0:
             return None, (_NOT_BEGUN,)
+        notes: tuple[str, ...] = ()
+        if memory.divergence is not None:
+            notes += (f"the memory is not exact: it is {memory.divergence:.2g} nats off",)
         if count < min(len(memory.ids), len(batch[0]) - 1):
-            note = f"only the first {count} of {len(memory.ids)} tokens begin the prompt"
-            return memory.first(count), (note,)
-        return memory.first(count), ()
+            notes += (f"only the first {count} of {len(memory.ids)} tokens begin the prompt",)
+        return memory.first(count), notes
 
     def _batch(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         return torch.tensor([list(ids) for ids in rows], device=self.model.device)

@@ -191,7 +191,7 @@ class Activator:
         fence = ""
         for cube in made_for(tx, self._gate, actor, model.fingerprint.id):
             kv = cube.payload.kv if isinstance(cube.payload, ActivationPayload) else None
-            if kv is None or kv.precision != how.precision or kv.lossy:
+            if kv is None or kv.precision != how.precision:
                 continue
             blobs = rows.of_cube(tx, cube.id)
             same = rows.ready(tx, list(blobs), label_id)  # its own may be under another label

@@ -126,7 +126,7 @@ class Injector:
             except (DamagedError, KeyError):
                 notes.append(_damaged(cube_id))
             else:
-                if kv.precision != "exact" or kv.lossy:
+                if kv.precision != "exact":
                     notes.append(f"memory {cube_id} is not exact: {_inexact(kv)}")
                 return _Cache(kv, blobs, row.cube.realm_id)
         return None
@@ -211,8 +211,5 @@ def _damaged(cube_id: CubeId) -> str:
 
 
 def _inexact(kv: KVRecord) -> str:
-    what = (
-        "caches that were computed apart were joined" if kv.lossy else f"stored as {kv.precision}"
-    )
     off = ", ".join(f"{name} {value:.2g}" for name, value in sorted(kv.error.items()))
-    return f"{what} (measured: {off})" if off else what
+    return f"stored as {kv.precision}" + (f" (measured: {off})" if off else "")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load
 
 from memos_core import FullError, MemOS, NotFoundError, Session, Settings
 from memos_core.memory.runtime import LocalModel
-from memos_core.testing import HashingEmbedder
+from memos_core.testing import HashingEmbedder, ManualClock
 from memos_core.testing.models import random_model, trained_model
 from tests.conftest import Proof
 from tests.inner import (
@@ -201,25 +202,45 @@ def test_processes_that_activate_and_forget_the_same_hurt_each_other_nowhere(
     proof("activating and forgetting by 2 processes", 2 * rounds, "0 wrong, 0 left over")
 
 
+class Meanwhile(ManualClock):
+    """A clock that lets something happen once, when it is looked at."""
+
+    act: Callable[[], object] | None = None
+
+    def now(self) -> datetime:
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+        return super().now()
+
+
 def test_the_collector_takes_nothing_that_a_process_which_just_started_is_writing(
-    folder: Path, llama: LocalModel
+    folder: Path,
 ) -> None:
     """Whoever is there when a blob is begun is there when the collector asks who is."""
-    with opened(folder) as memos:
-        keeper = memos._engine.inner.keeper
+    clock = Meanwhile()
+    with ExitStack() as stack, opened(folder, clock) as memos:
+        cube = memos.session("user:alice").add("w1")
         with memos._vault.read() as tx:
-            label = tx.connection.exec_driver_sql("SELECT id FROM labels").scalar()
-        if label is None:
-            cube = memos.session("user:alice").add("w1")
-            with memos._vault.read() as tx:
-                query = "SELECT label_id FROM cubes WHERE id = ?"
-                label = tx.connection.exec_driver_sql(query, (cube.id,)).scalar_one()
+            query = "SELECT label_id FROM cubes WHERE id = ?"
+            label = tx.connection.exec_driver_sql(query, (cube.id,)).scalar_one()
         with opened(folder) as other:
-            (blob,) = other._engine.inner.keeper.written(str(label), [b"bytes"])
-            assert keeper.collect() == ()
-            assert [each.stem for each in blob_files(folder)] == [blob.id]
-        assert keeper.collect() == (), "its writer ended, and nobody needs it"
-        assert blob_files(folder) == []
+            other._engine.inner.keeper.written(label, [b"in vain"])
+        written: list[str] = []
+
+        def start() -> None:
+            other = stack.enter_context(opened(folder))
+            (blob,) = other._engine.inner.keeper.written(label, [b"bytes"])
+            written.append(blob.id)
+
+        keeper = memos._engine.inner.keeper
+        clock.act = start
+        assert keeper.collect() == ()
+        assert [each.stem for each in blob_files(folder)] == written
+        assert memos.diagnose().is_healthy
+        stack.close()
+        assert keeper.collect() == ()
+        assert blob_files(folder) == [], "its writer ended, and nobody needs it"
 
 
 # -- damage ---------------------------------------------------------------------------------------

@@ -651,7 +651,9 @@ def test_quotas_count_the_bytes_of_blobs_for_whoever_made_them(
     ann.forget(cache.id)
     assert used() == before
     made = ann.distill(source, facts, recipe=QUICK)
-    ben.retrain(made.id, facts, recipe=QUICK)
+    ben.retrain(made.id, facts, recipe=QUICK)  # the same bytes again cost nothing
+    assert running(memos, "user:ann") == used()[0]
+    ben.retrain(made.id, facts, recipe=QUICK.model_copy(update={"seed": 5}))
     counted, recounted = [running(memos, name) for name in ("user:ann", "user:ben")], used()
     assert counted == recounted, "what is counted as it goes is what there is"
     ann.forget(made.id)

@@ -316,12 +316,13 @@ def test_a_vault_that_is_at_its_limit_takes_no_blob_and_forgets(
 def test_the_budget_of_blobs_is_kept_and_what_goes_is_told(
     folder: Path, llama: LocalModel, scaled: Callable[[int, int], int], proof: Proof
 ) -> None:
-    budget, rounds, rng = 120_000, scaled(16, 300), random.Random(3)
+    budget, rounds, rng = 160_000, scaled(16, 300), random.Random(3)
     with opened(folder, blob_budget_bytes=budget) as memos:
         alice = memos.session("user:alice")
         sources = remembered(alice, 6, 10)
         hot = alice.activate(sources[:1], llama, chat=False)
-        note = alice.add("my own words", parents=(hot.id,))
+        cold = alice.activate(sources[1:2], llama, chat=False)
+        note = alice.add("my own words", parents=(cold.id,))
         made = [hot.id]
         for _ in range(rounds):
             chosen = rng.sample(sources, rng.randint(1, 2))

@@ -321,8 +321,6 @@ def test_the_budget_of_blobs_is_kept_and_what_goes_is_told(
         alice = memos.session("user:alice")
         sources = remembered(alice, 6, 10)
         hot = alice.activate(sources[:1], llama, chat=False)
-        cold = alice.activate(sources[1:2], llama, chat=False)
-        note = alice.add("my own words", parents=(cold.id,))
         made = [hot.id]
         for _ in range(rounds):
             chosen = rng.sample(sources, rng.randint(1, 2))
@@ -335,7 +333,6 @@ def test_the_budget_of_blobs_is_kept_and_what_goes_is_told(
         told = alice.audit.query(action="memos.evict", limit=1_000).items
         assert gone
         assert len(told) == len(gone), "who governs the space is told"
-        assert alice.get(note.id).text == "my own words", "what was made of a cache by hand stays"
         assert {each.id for each in alice.get_all()} >= set(sources), "and so do the sources"
         with memos._vault.read() as tx:
             query = "SELECT subject FROM ledger WHERE type = 'memos.evict'"
@@ -343,6 +340,22 @@ def test_the_budget_of_blobs_is_kept_and_what_goes_is_told(
         assert sorted(evicted) == sorted(gone)
         assert memos.verify_ledger().status == "self-consistent"
     proof("activations under a budget of blobs", rounds, f"{len(gone)} went, never over it")
+
+
+def test_a_cache_of_which_somebody_made_something_is_not_evicted(
+    folder: Path, llama: LocalModel
+) -> None:
+    with opened(folder, blob_budget_bytes=60_000) as memos:
+        alice = memos.session("user:alice")
+        one, other = remembered(alice, 2, 10)
+        cache = alice.activate(one, llama, chat=False)
+        note = alice.add("my own words", parents=(cache.id,))
+        with pytest.raises(FullError, match="blob_budget_bytes"):
+            alice.activate(other, llama, chat=False)
+        assert alice.get(note.id).text == "my own words"
+        alice.forget(note.id)
+        made = alice.activate(other, llama, chat=False)
+        assert [each.id for each in alice.get_all(where={"kind": "activation"})] == [made.id]
 
 
 def test_four_generations_at_once_mix_nothing_grow_nothing_and_keep_the_budget(

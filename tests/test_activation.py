@@ -26,7 +26,17 @@ from memos_core.memory.runtime import LocalModel
 from memos_core.tensors import KVRecord
 from memos_core.testing.models import FAMILIES, random_model
 from tests.conftest import Proof
-from tests.inner import as_text, asked_of, blob_files, forged, opened, words, written
+from tests.inner import (
+    as_text,
+    asked_of,
+    at_pass,
+    blob_files,
+    forged,
+    hooked,
+    opened,
+    words,
+    written,
+)
 from tests.recollecting import in_another_process
 
 NEW = 64
@@ -415,3 +425,29 @@ def test_what_cannot_be_activated_is_refused(alice: Session, llama: LocalModel) 
         alice.recollect([cache, alice.activate("w9", llama)], llama)
     with alice.pipeline() as chain, pytest.raises(ConflictError):
         chain.activate("w1", llama)
+
+
+def test_what_happens_to_a_source_while_it_is_computed_counts(
+    folder: Path, memos: MemOS, alice: Session, bob: Session, llama: LocalModel
+) -> None:
+    first, second, third = remembered(alice, 3)
+    with hooked(llama, at_pass(1, lambda: alice.update(second, "w280 w281"))):
+        cache = alice.activate([first, second], llama, chat=False)
+    context = alice.recollect(cache, llama)
+    assert "w280 w281" in context.text
+    made = llama.generate(ASKED[0], memory=context, max_new_tokens=8)
+    assert (made.injected_tokens, made.notes) == (kv(cache).tokens, ())
+    before = blob_files(folder)
+    with (
+        hooked(llama, at_pass(1, lambda: alice.forget(third))),
+        pytest.raises(NotFoundError),
+    ):
+        alice.activate([third, second], llama, chat=False)
+    grant = alice.grant("user:bob", ["read", "derive"], on="user:alice")
+    with (
+        hooked(llama, at_pass(1, lambda: alice.revoke(grant))),
+        pytest.raises(NotFoundError),
+    ):
+        bob.activate([second, first], llama, chat=False)
+    assert blob_files(folder) == before, "nothing of what was computed in vain is kept"
+    assert memos.diagnose().is_healthy

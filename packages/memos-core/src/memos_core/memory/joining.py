@@ -77,7 +77,7 @@ def _turned(model: LocalModel, keys: torch.Tensor, by: int) -> torch.Tensor:
         half = keys.shape[-1] // 2
         swapped = torch.cat([-keys[..., half:], keys[..., :half]], dim=-1)
         turned: torch.Tensor = keys * cos.to(keys.device)[:, None]
-        turned = turned + swapped * sin.to(keys.device)[:, None]
+        turned += swapped * sin.to(keys.device)[:, None]
         return turned
     except (TypeError, RuntimeError, ValueError, KeyError) as error:
         raise _immovable() from error

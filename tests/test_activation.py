@@ -451,3 +451,19 @@ def test_what_happens_to_a_source_while_it_is_computed_counts(
         bob.activate([second, first], llama, chat=False)
     assert blob_files(folder) == before, "nothing of what was computed in vain is kept"
     assert memos.diagnose().is_healthy
+
+
+def test_a_prefix_that_is_damaged_is_computed_anew(folder: Path, llama: LocalModel) -> None:
+    with opened(folder) as memos:
+        alice = memos.session("user:alice")
+        ids = remembered(alice)
+        was = alice.activate(ids[:2], llama, chat=False)
+        for path in blob_files(folder):
+            path.write_bytes(path.read_bytes()[:-9])
+        made = alice.activate(ids, llama, chat=False)
+        context = alice.recollect(made, llama)
+        found = llama.generate(ASKED[0], memory=context, max_new_tokens=8)
+        assert (found.injected_tokens, found.notes) == (kv(made).tokens, ())
+        assert [found.ids] == written(llama, as_text(context), ASKED[:1], 8)
+        alice.forget(was.id)
+        assert memos.diagnose().is_healthy

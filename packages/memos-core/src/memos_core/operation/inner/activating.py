@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,13 @@ from memos_core.cube import (
     PlaintextPayload,
 )
 from memos_core.draft import Draft
-from memos_core.errors import BusyError, ConflictError, InvalidInputError
+from memos_core.errors import (
+    BusyError,
+    ConflictError,
+    DamagedError,
+    IntegrityError,
+    InvalidInputError,
+)
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.blobs.rows import Blob
 from memos_core.infrastructure.governance.actor import Actor
@@ -216,9 +223,14 @@ class Activator:
         begun = perf_counter()
         blobs = [blob for _part, blob in found]
         growth = growth_of(how.precision, model)
-        with self._loader.parts(blobs, plan.realm_id, growth=growth) as before:
+        with ExitStack() as stack:
+            try:
+                loading = self._loader.parts(blobs, plan.realm_id, growth=growth)
+                before = stack.enter_context(loading)
+            except (DamagedError, IntegrityError):  # or forgotten meanwhile: all is computed anew
+                before = None
             if before is None:
-                found = []  # it does not fit into the budget
+                found = []  # nor where it does not fit into the budget
             state = before
             if state is None or len(found) < len(runs):
                 state = model.prefill(ids, onto=before, text="-")

@@ -41,6 +41,7 @@ class BlobKeeper:
         wanted = [Blob(self._vault.mint("blb"), digest_of(data), len(data)) for data in datas]
         with self._vault.read() as tx:
             there = rows.ready(tx, [each.digest for each in wanted], label_id)
+        there = {digest: blob for digest, blob in there.items() if self._is_whole(blob)}
         found = [there.get(each.digest, each) for each in wanted]
         fresh = [
             (each, data)
@@ -68,6 +69,13 @@ class BlobKeeper:
                 f"the blob {blob.id} is damaged on disk: run `memos doctor`, and make it anew"
             )
         return found
+
+    def _is_whole(self, blob: Blob) -> bool:
+        try:
+            self.read(blob)
+        except DamagedError:  # or forgotten meanwhile: it is written anew
+            return False
+        return True
 
     def stamp(self, blob: Blob) -> object:
         """Say which file a blob is read from, and when it was last written."""

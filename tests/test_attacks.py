@@ -144,6 +144,7 @@ def test_an_interrupted_wait_for_the_lock_leaves_nobody_holding_it(tmp_path: Pat
     script = (
         "import sys, signal, threading, time, pathlib\n"
         "from memos_core.infrastructure.vault.lock import WriterLock\n"
+        "print('ready', flush=True)\n"
         "try:\n"
         "    with WriterLock(pathlib.Path(sys.argv[1]), timeout_s=30).held(): pass\n"
         "except KeyboardInterrupt:\n"
@@ -153,9 +154,10 @@ def test_an_interrupted_wait_for_the_lock_leaves_nobody_holding_it(tmp_path: Pat
         process = subprocess.Popen(
             [sys.executable, "-c", script, str(tmp_path / "lock")], stdout=subprocess.PIPE
         )
-        time.sleep(1.5)
-        process.send_signal(signal.SIGINT)
         assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == b"interrupted\n"
     time.sleep(0.3)  # the helper thread of the interrupted wait gets its turn
     try:

@@ -149,8 +149,8 @@ def test_what_is_forgotten_is_off_at_once_and_gone_after_retraining(
 def test_fusion_is_training_on_the_union(
     model: LocalModel, alice: Session, trainer: Session, proof: Proof
 ) -> None:
-    facts = new_facts(12, seed=2)
-    one, two = facts[:6], facts[6:]
+    facts = new_facts(6, seed=2)
+    one, two = facts[:3], facts[3:]
     adapters = [
         trainer.distill([alice.add(fact.text) for fact in facts], recipe=QUICK)
         for facts in (one, two)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import select
 
-from memos_core.cube import CubeId, MemCube, MemoryState, ParametricPayload
-from memos_core.errors import DeniedError, NotFoundError
+from memos_core.cube import MemCube, MemoryState, ParametricPayload
+from memos_core.errors import DeniedError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.records import Record, fetch
@@ -35,18 +35,6 @@ def made_for(tx: Transaction, gate: Gate, actor: Actor, model: str) -> Iterator[
         except Refusal:
             continue
         yield gate.shown(tx, actor, found)
-
-
-def sources_of(tx: Transaction, gate: Gate, actor: Actor, ids: tuple[CubeId, ...]) -> list[MemCube]:
-    """Return memories as the actor sees them, in order.
-
-    Raises:
-        NotFoundError: One is not there, or not to be read.
-    """
-    try:
-        return [gate.shown(tx, actor, gate.readable(tx, actor, each)) for each in ids]
-    except Refusal as refusal:
-        raise NotFoundError(str(refusal.error)) from None
 
 
 def seen_whole(cube: MemCube) -> MemCube:

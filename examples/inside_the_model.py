@@ -30,6 +30,7 @@ from transformers.utils import logging as transformers_logging
 
 from memos_autogen import MemosChatCompletionClient
 from memos_core import (
+    Embedder,
     LocalModel,
     MemOS,
     MemosError,
@@ -118,12 +119,13 @@ class Other:
 
     Args:
         vault: The vault's directory.
-        embedder: The name of its embedder.
+        embedder: The name of its embedder; the vault's own by default.
     """
 
-    def __init__(self, vault: str, embedder: str) -> None:
+    def __init__(self, vault: str, embedder: str | None) -> None:
+        chosen = ["--embedder", embedder] if embedder else []
         self._process = subprocess.Popen(  # noqa: S603 - this very file
-            [sys.executable, __file__, "--other", vault, "--embedder", embedder],
+            [sys.executable, __file__, "--other", vault, *chosen],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -143,11 +145,11 @@ class Other:
         self._process.communicate("")
 
 
-def be_the_other(vault: str, embedder: str) -> None:
+def be_the_other(vault: str, embedder: Embedder | None) -> None:
     """Answer the lines of standard input, as the other process."""
     be_quiet()
     local = trained_model(MODEL)
-    with MemOS.open(vault, embedder=embedder_named(embedder)) as memos:
+    with MemOS.open(vault, embedder=embedder) as memos:
         guide = memos.session(GUIDE)
         for line in sys.stdin:
             question, only_inner = json.loads(line)
@@ -249,11 +251,12 @@ def distilled(
 def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--embedder", default="minilm", help="a name that MemOS knows")
+    parser.add_argument("--embedder", help="an embedder that MemOS brings, e.g. hashing-256")
     parser.add_argument("--other", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    embedder = embedder_named(arguments.embedder) if arguments.embedder else None
     if arguments.other:
-        be_the_other(arguments.other, arguments.embedder)
+        be_the_other(arguments.other, embedder)
         return
     begun = perf_counter()
     be_quiet()
@@ -261,7 +264,6 @@ def main() -> None:
     local = trained_model(MODEL)
     with tempfile.TemporaryDirectory() as folder:
         vault = str(Path(folder) / "vault")
-        embedder = embedder_named(arguments.embedder)
         with MemOS.open(vault, embedder=embedder) as memos:
             owner = memos.session("user:owner")
             for purpose in ("assist", "train"):

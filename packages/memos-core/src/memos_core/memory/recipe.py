@@ -44,7 +44,7 @@ class Recipe(BaseModel):
     batch: int = Field(default=64, ge=1)
     replay: float = Field(default=0.5, ge=0, lt=1)
     replay_weight: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-    replay_texts: int = Field(default=1024, ge=1)
+    replay_texts: int = Field(default=2048, ge=1)
     probes: int = Field(default=256, ge=1)
     text_tokens: int = Field(default=32, ge=2)
     check_every: int = Field(default=10, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from autogen_core.models import ModelFamily, ModelInfo
@@ -33,13 +34,9 @@ class ScriptedChatModel(GenericFakeChatModel):
 def langchain_model(*answers: str) -> ScriptedChatModel:
     """A LangChain chat model that says these things; the last for ever."""
 
-    def script() -> Any:
-        for answer in answers:
-            yield AIMessage(answer)
-        while True:
-            yield AIMessage(answers[-1])
-
-    return ScriptedChatModel(messages=script())
+    # Not a generator: one that two threads ask at once raises in the second.
+    script = map(AIMessage, chain(answers, repeat(answers[-1])))
+    return ScriptedChatModel(messages=script)
 
 
 def autogen_client(*answers: str) -> ReplayChatCompletionClient:

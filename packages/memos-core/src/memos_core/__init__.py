@@ -82,6 +82,7 @@ from memos_core.operation.retrieval.versions import Change, Diff
 from memos_core.results import (
     BackupReport,
     ForgetReport,
+    GivenUp,
     Hit,
     Hits,
     LogEntry,
@@ -91,7 +92,7 @@ from memos_core.results import (
     RestoreReport,
 )
 from memos_core.session import Session
-from memos_core.settings import Settings
+from memos_core.settings import Decay, Settings
 from memos_core.snapshots import Snapshots
 from memos_core.system import MemOS
 from memos_core.transcript import Transcript, message_draft
@@ -130,6 +131,7 @@ __all__ = [
     "CubeId",
     "DamagedError",
     "DataPart",
+    "Decay",
     "DeniedError",
     "Detector",
     "Detectors",
@@ -144,6 +146,7 @@ __all__ = [
     "FolderAnchor",
     "ForgetReport",
     "FullError",
+    "GivenUp",
     "Governance",
     "Grant",
     "GrantId",

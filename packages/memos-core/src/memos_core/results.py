@@ -170,10 +170,35 @@ class Maintenance:
     Args:
         erased: The reports of forgetting that became `erased`.
         pending: Those that still are not, with what holds bytes, and why.
+        done: How many tasks were done, by kind.
+        failed: How many attempts failed, by kind; they are made again, later each time.
+        given_up: Tasks that are not tried any more, of all times, with what went wrong last.
     """
 
     erased: tuple[str, ...]
     pending: Mapping[str, tuple[str, ...]]
+    done: Mapping[str, int] = field(default_factory=dict, compare=False)
+    failed: Mapping[str, int] = field(default_factory=dict, compare=False)
+    given_up: tuple[GivenUp, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A task that failed so often that it is not tried any more.
+
+    Args:
+        kind: What was to be done.
+        subject: To what, such as a memory's id.
+        attempts: How often it was tried.
+        since: Since when it is not.
+        error: What went wrong last.
+    """
+
+    kind: str
+    subject: str
+    attempts: int
+    since: datetime
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

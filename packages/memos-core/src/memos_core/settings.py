@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -43,6 +44,31 @@ SPAN_LEVELS: Final[Mapping[str, Sensitivity]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decay:
+    """When memories that nobody uses are put into the archive.
+
+    Args:
+        half_life: The time in which the strength of a memory that was never used halves.
+        archive_below: Archive what is weaker than this, 0 to 1.
+        spared: Priorities that never decay.
+
+    Raises:
+        InvalidInputError: A half-life that is not positive, or a share outside 0 to 1.
+    """
+
+    half_life: timedelta = timedelta(days=90)
+    archive_below: float = 0.05
+    spared: frozenset[str] = frozenset({"high"})
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        if self.half_life <= timedelta():
+            raise InvalidInputError(f"half_life is a positive timedelta, not {self.half_life!r}")
+        if not 0 < self.archive_below < 1:
+            raise InvalidInputError(f"archive_below is between 0 and 1, not {self.archive_below!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a vault is run in this process.
 
@@ -64,6 +90,8 @@ class Settings:
         busy_timeout_s: How long a writer waits for its turn before `BusyError`.
         durable_effects: Flush each effect to the disk before it is acknowledged. Off is for
             throw-away vaults and for measuring what the flush costs.
+        expired_kept: How long what has expired is kept, unread by anybody, before its bytes go.
+        decay: When memories that nobody uses go into the archive; None lets nothing fade.
         span_levels: The clearance that a span of each type needs, where a detector finds one in a
             text. Types that are not named are not marked; an empty mapping marks nothing.
         count_tokens: Counts the tokens of a text, for budgets.
@@ -81,6 +109,8 @@ class Settings:
     inner_budget_bytes: int = 2_000_000_000
     busy_timeout_s: float = 30.0
     durable_effects: bool = True
+    expired_kept: timedelta = timedelta()
+    decay: Decay | None = None
     span_levels: Mapping[str, Sensitivity] = field(default_factory=lambda: SPAN_LEVELS)
     count_tokens: Callable[[str], int] = estimate_tokens
 
@@ -90,5 +120,7 @@ class Settings:
             raise InvalidInputError("reserve_bytes is negative: give a number of bytes, or 0")
         if self.inner_budget_bytes < 0 or (self.blob_budget_bytes or 0) < 0:
             raise InvalidInputError("a budget is negative: give a number of bytes")
+        if self.expired_kept < timedelta():
+            raise InvalidInputError("expired_kept is negative: give a timedelta from 0")
         if self.max_vault_bytes is not None and self.max_vault_bytes <= 0:
             raise InvalidInputError("max_vault_bytes is not positive: give bytes, or None")

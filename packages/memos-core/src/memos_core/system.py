@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from memos_core.clock import Clock, Entropy, SystemClock, SystemEntropy
+from memos_core.clock import Clock, Entropy, SystemClock, SystemEntropy, from_micros
 from memos_core.cube import MemCube
 from memos_core.errors import BusyError, DeniedError, IntegrityError, MemosError, VaultError
 from memos_core.infrastructure.backup.envelope import check_key
@@ -37,11 +37,13 @@ from memos_core.infrastructure.vault.database import Database
 from memos_core.infrastructure.vault.doctor import Diagnosis, examine
 from memos_core.infrastructure.vault.layout import find_vault
 from memos_core.infrastructure.vault.room import Room
+from memos_core.infrastructure.vault.tasks import given_up, revive
 from memos_core.infrastructure.vault.vault import Vault
 from memos_core.models.embedder import Embedder
 from memos_core.operation.auditing import VAULT_ITSELF
 from memos_core.operation.signing import Signer
-from memos_core.results import Maintenance, RestoreReport
+from memos_core.operation.upkeep.worker import Worker
+from memos_core.results import GivenUp, Maintenance, RestoreReport
 from memos_core.session import Session
 from memos_core.settings import Settings
 from memos_core.wiring import wire
@@ -301,16 +303,38 @@ class MemOS:
         """Examine the vault: the database, every memory's seal, every journal, the keys."""
         return examine(self._vault, self._keyring, self._engine.inner.keeper.check)
 
-    def maintain(self) -> Maintenance:
-        """Do what is due: today, bring erasures to their end.
+    def maintain(
+        self,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[str, int], None] = lambda _kind, _done: None,
+    ) -> Maintenance:
+        """Do what is due: expiry, decay, counting uses, and bringing erasures to their end.
 
-        Any process may, as often as it likes; a worker does it every now and then.
+        Any process may, as often as it likes, and any number at once: each task is done once.
+
+        Args:
+            stop: Asked between tasks; once it says so, the rest is left to others.
+            progress: Told the kind of each task that was handled, and how many were done of it.
 
         Returns:
-            What was done, and what is still pending, and why.
+            What was done, what is still pending, and what was given up, and why.
         """
         self._engine.gate.refuse_in_pipeline("maintenance")
-        return self._engine.eraser.finish()
+        tally = Worker(self._engine.gate, self._engine.duties).run(stop=stop, progress=progress)
+        erased = self._engine.eraser.finish()
+        with self._vault.read() as tx:
+            left = tuple(
+                GivenUp(each.kind, each.subject, each.attempts, from_micros(each.dead), each.error)
+                for each in given_up(tx)
+                if each.dead is not None
+            )
+        return replace(erased, done=tally.done, failed=tally.failed, given_up=left)
+
+    def try_again(self) -> int:
+        """Let tasks that were given up be tried again; return how many those are."""
+        with self._vault.effect() as tx:
+            return revive(tx)
 
     def let_go(self) -> None:
         """Let go of all tensors that this process holds for its models; uses go on to their end."""

@@ -57,6 +57,10 @@ from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer, fingerprinted
 from memos_core.operation.retrieval.versions import Versions
 from memos_core.operation.signing import Signer
+from memos_core.operation.upkeep.duty import Duty
+from memos_core.operation.upkeep.expiring import Expiring, Reaping
+from memos_core.operation.upkeep.fading import Fading
+from memos_core.operation.upkeep.folding import Folding
 from memos_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -132,6 +136,19 @@ def wire(
         auditor=auditor,
         settings=settings,
         inner=_inner(gate, adder, updater, evictor, keeper, loader, quotas, runtime),
+        duties=_duties(gate, forgetter, updater, settings),
+    )
+
+
+def _duties(
+    gate: Gate, forgetter: Forgetter, updater: Updater, settings: Settings
+) -> tuple[Duty, ...]:
+    """List what falls due by itself, the most urgent first."""
+    return (
+        Expiring(gate),
+        Reaping(gate, forgetter, settings.expired_kept),
+        Folding(gate.vault),
+        Fading(gate, updater, settings.decay),
     )
 
 

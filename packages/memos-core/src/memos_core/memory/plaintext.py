@@ -83,7 +83,7 @@ class PlaintextIndexer:
             created=cube.created,
             when=cube.created if when is None else to_micros(when),
             expires=NEVER if cube.expires is None else cube.expires,
-            archived=header.get("state") == MemoryState.ARCHIVED,
+            archived=header.get("state") in PUT_AWAY,
             opaque=isinstance(whole, Opaque),
             speaker=speaker,
             terms=tuple(self._analyzer.terms(text)),
@@ -149,6 +149,9 @@ def _captions(metadata: Mapping[str, Any]) -> list[str]:
     return [value for name in CAPTIONS if isinstance(value := metadata.get(name), str)]
 
 
+PUT_AWAY: Final = (MemoryState.ARCHIVED, MemoryState.MERGED)
+"""In these states only who asks for it by its state, or by its id, finds a memory."""
+
 _TOLD: Final = (
     *("id", "version", "updated", "state", "usage", "last_used", "content_hash"),
     *("redacted", "trust", "author"),
@@ -158,10 +161,10 @@ _TOLD: Final = (
 def dump_header(header: Header) -> str:
     """Return a header as the JSON text that is stored: what was given, nothing that moves.
 
-    Of the states, `archived` and `activated` are those of a version: `history` tells of them.
+    Of the states, `generated` is not written, and `expired` is none of a version.
     """
     told = set(_TOLD)
-    if header.state in (MemoryState.ARCHIVED, MemoryState.ACTIVATED):
+    if header.state in (*PUT_AWAY, MemoryState.ACTIVATED):
         told.remove("state")
     return header.model_dump_json(exclude_unset=True, exclude_none=True, exclude=told)
 

@@ -31,6 +31,7 @@ from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer
 from memos_core.operation.retrieval.versions import Versions
+from memos_core.operation.upkeep.duty import Duty
 from memos_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,3 +77,4 @@ class Engine:
     auditor: Auditor
     settings: Settings
     inner: Inner
+    duties: tuple[Duty, ...]

@@ -118,6 +118,28 @@ def since_heads(tx: Transaction, heads: Mapping[int, int]) -> list[Recorded]:
     return sorted(found, key=lambda event: event.time)
 
 
+def between(
+    tx: Transaction, chain: int, first: int, last: int, types: Sequence[str]
+) -> list[Recorded]:
+    """Read the events of some types of one chain, in order.
+
+    Args:
+        tx: The transaction.
+        chain: The chain.
+        first: After this number.
+        last: Up to this one.
+        types: The types that are wanted.
+    """
+    table = schema.ledger
+    query = (
+        select(table)
+        .where(table.c.chain == chain, table.c.seq > first, table.c.seq <= last)
+        .where(table.c.type.in_(types))
+        .order_by(table.c.seq)
+    )
+    return list(filter(None, map(_read, tx.connection.execute(query))))
+
+
 def space_ids(tx: Transaction, cube_ids: Sequence[str]) -> dict[str, str]:
     """Find in which space memories lay when they were added, which their events still know."""
     table = schema.ledger

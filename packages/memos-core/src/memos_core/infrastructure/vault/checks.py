@@ -111,6 +111,7 @@ _SEALED: Final = (
     _Sealed(schema.blobs, "blob {id}: damaged"),
     _Sealed(schema.blob_uses, "memory {cube_id}: damaged in blob_uses", "cube_id"),
     _Sealed(schema.retrainings, "retraining {id}: damaged"),
+    _Sealed(schema.links, "link {id}: damaged"),
 )
 
 
@@ -155,6 +156,12 @@ _POINTS: Final[tuple[tuple[Column[Any], Column[Any], str], ...]] = (
     (schema.lineage.c.parent_id, schema.cubes.c.id, "memory {0}: a source, and not there"),
     (schema.blob_uses.c.cube_id, schema.cubes.c.id, "memory {0}: it has blobs and is not there"),
     (schema.blob_uses.c.blob_id, schema.blobs.c.id, "blob {0}: a memory needs it, and it is gone"),
+    (
+        schema.links.c.source_id,
+        schema.cubes.c.id,
+        "memory {0}: a link begins there, and it is gone",
+    ),
+    (schema.links.c.target_id, schema.cubes.c.id, "memory {0}: a link ends there, and it is gone"),
     (schema.cubes.c.id, schema.cube_keys.c.cube_id, "memory {0}: its key is missing"),
     (schema.cubes.c.id, schema.journal.c.cube_id, "memory {0}: no journal tells of it"),
     (schema.cubes.c.realm_id, schema.realms.c.id, "realm {0}: it has memories and is not there"),

@@ -269,6 +269,11 @@ def erase(tx: Transaction, ids: Sequence[str]) -> None:
     for table in (schema.blob_uses, schema.embeddings, schema.cube_keys, schema.versions):
         tx.connection.execute(delete(table).where(table.c.cube_id.in_(ids)))
     tx.connection.execute(delete(schema.grants).where(schema.grants.c.cube_id.in_(ids)))
+    tx.connection.execute(delete(schema.usages).where(schema.usages.c.cube_id.in_(ids)))
+    tx.connection.execute(delete(schema.tasks).where(schema.tasks.c.subject.in_(ids)))
+    links = schema.links.c
+    ends = links.source_id.in_(ids) | links.target_id.in_(ids)
+    tx.connection.execute(delete(schema.links).where(ends))
     tx.connection.execute(delete(schema.lineage).where(schema.lineage.c.child_id.in_(ids)))
     tx.connection.execute(delete(schema.cubes).where(schema.cubes.c.id.in_(ids)))
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_NUMBER: Final = 4
+SCHEMA_NUMBER: Final = 5
 _BATCH: Final = 500
 
 metadata = MetaData()
@@ -316,6 +316,49 @@ blob_uses = Table(
     Column("seal", String(64), nullable=False),
 )
 
+links = Table(
+    "links",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("source_id", String(40), ForeignKey("cubes.id"), nullable=False),
+    Column("target_id", String(40), ForeignKey("cubes.id"), nullable=False, index=True),
+    Column("type", String(24), nullable=False),
+    Column("percent", Integer, nullable=False),  # how sure whoever linked them is
+    Column("reason", Text, nullable=False),
+    Column("author_id", String(40), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("seal", String(64), nullable=False),
+    UniqueConstraint("source_id", "target_id", "type", name="links_once"),
+)
+
+usages = Table(
+    "usages",
+    metadata,
+    Column("cube_id", String(40), ForeignKey("cubes.id"), primary_key=True),
+    Column("principal_id", String(40), primary_key=True),
+    Column("uses", BigInteger, nullable=False),
+    Column("last_used", BigInteger, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("kind", String(24), primary_key=True),
+    Column("subject", String(80), primary_key=True),
+    Column("due", BigInteger, nullable=False),  # not before this
+    Column("lease", String(40)),  # whoever holds it now
+    Column("attempts", Integer, nullable=False),
+    Column("dead", BigInteger),  # since when it is not tried any more
+    Column("error", Text, nullable=False),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
 retrainings = Table(
     "retrainings",
     metadata,
@@ -364,6 +407,7 @@ segments = Table(
 
 Index("ledger_by_principal", ledger.c.principal_id, ledger.c.time)
 Index("cubes_by_owner", cubes.c.owner_id)
+Index("cubes_by_end", cubes.c.expires)
 Index("versions_recorded", versions.c.cube_id, versions.c.recorded_from)
 
 

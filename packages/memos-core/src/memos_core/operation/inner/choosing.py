@@ -13,12 +13,12 @@ from memos_core.cube import (
     CubeId,
     Kind,
     MemCube,
-    MemoryState,
 )
 from memos_core.errors import ConflictError, DamagedError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.fence import item_of
+from memos_core.memory.plaintext import PUT_AWAY
 from memos_core.memory.prefixes import keys_of, runs_of
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.inner.activating import Activation, root_of, text_cube, tokens_of
@@ -195,7 +195,7 @@ def _kv(cube: MemCube) -> KVRecord:
 
 def _is_away(cube: MemCube) -> bool:
     """Tell whether a memory was put into the archive: it is read by its id, and not found."""
-    return cube.meta.state == MemoryState.ARCHIVED
+    return cube.meta.state in PUT_AWAY
 
 
 def _refuse_the_past(actor: Actor, cube: MemCube) -> None:

@@ -13,6 +13,7 @@ from memos_core.infrastructure.vault.records import Record
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.models.embedder import Embedder
 from memos_core.operation.gate import Ref
+from memos_core.operation.lifecycle.states import Transition, after
 from memos_core.operation.lifecycle.updating import Change, Compute, Updater, header_of
 from memos_core.operation.preparing import Preparer, Raw
 from memos_core.operation.retrieval.versions import Versions
@@ -23,15 +24,6 @@ DESCRIPTIVE: Final = (
 )
 """What a rollback brings back beside the content. What governs a memory stays as it is now: an old
 permission never comes back."""
-
-
-_STANDING: Final = {
-    "archive": "archived",
-    "unarchive": "not archived",
-    "enable": "enabled",
-    "disable": "not enabled",
-}
-"""How a memory stands that an action would not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +97,8 @@ class Reverter:
 
     def archive(self, actor: Actor, ref: Ref, reason: str, *, archived: bool) -> MemCube:
         """Put a memory into the archive, or take it out; a version says so."""
-        action, state = ("archive", MemoryState.ARCHIVED) if archived else ("unarchive", None)
-        return self._put(actor, ref, reason, action, state)
+        step = Transition.ARCHIVE if archived else Transition.UNARCHIVE
+        return self.move(actor, ref, reason, step)
 
     def enable(self, actor: Actor, ref: Ref, reason: str, *, enabled: bool) -> MemCube:
         """Switch an adapter on, or off; a version says so.
@@ -115,27 +107,21 @@ class Reverter:
             InvalidInputError: It is no adapter.
             ConflictError: It did not pass its gate, or is so already.
         """
-        action, state = ("enable", MemoryState.ACTIVATED) if enabled else ("disable", None)
-        return self._put(actor, ref, reason, action, state)
+        step = Transition.ENABLE if enabled else Transition.DISABLE
+        return self.move(actor, ref, reason, step)
 
-    def _put(
-        self, actor: Actor, ref: Ref, reason: str, action: str, state: MemoryState | None
-    ) -> MemCube:
-        """Write a version that differs in its state only."""
+    def move(self, actor: Actor, ref: Ref, reason: str, transition: Transition) -> MemCube:
+        """Write a version that differs in its state only, as the table has it.
+
+        Raises:
+            ConflictError: The table has no such transition.
+        """
 
         def begin(_tx: Transaction, seen: Record) -> Compute:
-            cube, header = seen.memcube(), header_of(seen)
-            if action in ("enable", "disable"):
-                _check_adapter(cube, enabled=action == "enable")
-            wrong = header.state == state
-            if action == "unarchive":
-                wrong = header.state != MemoryState.ARCHIVED
-            if wrong:
-                raise ConflictError(f"memory {cube.id} is {_STANDING[action]}")
-            step = Step(header.model_copy(update={"state": state}), cube, reason, action)
+            step = moved(seen, transition, reason)
             return lambda embedder: self.changes(embedder, [step])[0]
 
-        return self._updater.revise(actor, f"memos.{action}", ref, begin)
+        return self._updater.revise(actor, f"memos.{transition}", ref, begin)
 
     def changes(self, embedder: Embedder, steps: Sequence[Step]) -> list[Change]:
         """Describe the versions that steps make, each with the content of one that was."""
@@ -150,6 +136,20 @@ class Reverter:
             )
             for step, made in zip(steps, self._preparer.prepare(embedder, raws), strict=True)
         ]
+
+
+def moved(seen: Record, transition: Transition, reason: str) -> Step:
+    """Describe the version that takes a memory through a transition.
+
+    Raises:
+        ConflictError: The table has no such transition from where it is.
+        InvalidInputError: It is one of adapters, and the memory is none.
+    """
+    cube, header = seen.memcube(), header_of(seen)
+    if transition in (Transition.ENABLE, Transition.DISABLE):
+        _check_adapter(cube, enabled=transition is Transition.ENABLE)
+    state = after(cube.meta.state or MemoryState.GENERATED, transition, frozen=header.frozen)
+    return Step(header.model_copy(update={"state": state}), cube, reason, transition.value)
 
 
 def _check_adapter(cube: MemCube, *, enabled: bool) -> None:

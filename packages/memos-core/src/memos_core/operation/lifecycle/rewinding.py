@@ -169,7 +169,9 @@ def _step(now: Record, was: Record | None, reason: str) -> Step | None:
 
 
 def _state(now: MemoryState | None, was: MemoryState | None) -> MemoryState | None:
-    """Return the state to go back to: only the archive comes back; what is on is decided now."""
+    """Return the state to go back to: only the archive comes back; the rest is decided now."""
+    if MemoryState.MERGED in (now, was) and was != MemoryState.ARCHIVED:
+        return now if now == MemoryState.MERGED else None
     if MemoryState.ACTIVATED in (now, was) and was != MemoryState.ARCHIVED:
         return now if now == MemoryState.ACTIVATED else None
     return was

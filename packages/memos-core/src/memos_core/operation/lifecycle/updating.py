@@ -47,6 +47,7 @@ from memos_core.operation.lifecycle.patching import (
     end_of,
     patched_header,
 )
+from memos_core.operation.lifecycle.states import Transition, after
 from memos_core.operation.preparing import Prepared, Preparer, Raw
 from memos_core.operation.quotas import Charge, Quotas, charge_of
 from memos_core.operation.retention import Retention
@@ -352,12 +353,33 @@ class Updater:
         )
         return self._gate.shown(tx, actor, written)
 
+    def stand(
+        self, tx: Transaction, actor: Actor, record: Record, transition: Transition, reason: str
+    ) -> None:
+        """Take a memory through a transition, for the vault itself: nobody's rights are asked.
+
+        Raises:
+            ConflictError: The table has no such transition.
+        """
+        header, now = header_of(record), MemoryState(record.cube.state)
+        state = after(now, transition, frozen=header.frozen)
+        header = header.model_copy(update={"state": state})
+        self.rewrite(tx, actor, record, header, reason, action=transition.value)
+        self._gate.note(tx, actor, f"memos.{transition}", subject=record.cube.id)
+
     def rewrite(
-        self, tx: Transaction, actor: Actor, record: Record, header: Header, reason: str
+        self,
+        tx: Transaction,
+        actor: Actor,
+        record: Record,
+        header: Header,
+        reason: str,
+        *,
+        action: str = "restore",
     ) -> None:
         """Write a version with another header, the same content and the same vector.
 
-        For the vault itself: nobody's rights are asked, and the header must be a narrower one.
+        For the vault itself: nobody's rights are asked, and the header must be no wider a one.
         """
         table = schema.embeddings
         chosen = (table.c.cube_id == record.cube.id) & (table.c.version == record.cube.version)
@@ -366,7 +388,8 @@ class Updater:
         atom = own_atom(space, header, own.sources, cube=own.cube)
         atom = replace(atom, top=own.top if own.top > atom.sensitivity else 0)
         cube = self._labeller.relabel(tx, record.cube, atom)
-        cube = replace(cube, version=cube.version + 1)
+        state = header.state or MemoryState.GENERATED
+        cube = replace(cube, version=cube.version + 1, state=state.value)
         number, payload, by = cube.version, record.version.payload, actor.principal
         header = self._preparer.signer.sign(tx, header, cube.id, number, payload, by=by)
         version = replace(
@@ -375,7 +398,7 @@ class Updater:
             label_id=cube.label_id,
             recorded_from=tx.now,
             author_id=self._gate.registry.ensure_principal(tx, actor.principal),
-            action="restore",
+            action=action,
             reason=reason,
             header=dump_header(header),
         )

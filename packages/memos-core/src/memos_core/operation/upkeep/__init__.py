@@ -1,0 +1,1 @@
+"""Upkeep: what is due is found in the vault itself, and done under a lease, by any worker."""

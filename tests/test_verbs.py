@@ -11,6 +11,7 @@ import pytest
 from memos_core import (
     AsyncAudit,
     AsyncGovernance,
+    AsyncOrganizer,
     AsyncSession,
     AsyncSnapshots,
     Audit,
@@ -25,6 +26,7 @@ from memos_core import (
     MemOS,
     Message,
     NotFoundError,
+    Organizer,
     Patch,
     Session,
     Snapshots,
@@ -268,7 +270,12 @@ def test_awaited_verbs_have_the_same_names_and_signatures() -> None:
 
 @pytest.mark.parametrize(
     ("twin", "original"),
-    [(AsyncAudit, Audit), (AsyncGovernance, Governance), (AsyncSnapshots, Snapshots)],
+    [
+        (AsyncAudit, Audit),
+        (AsyncGovernance, Governance),
+        (AsyncOrganizer, Organizer),
+        (AsyncSnapshots, Snapshots),
+    ],
 )
 def test_awaited_verbs_of_the_facades_have_the_same_names_and_signatures(
     twin: type, original: type

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from memos_core.aio import AsyncAudit, AsyncGovernance, AsyncSession, AsyncSnapshots
+from memos_core.aio_organizing import AsyncOrganizer
 from memos_core.answering import Answer, RememberingModel
 from memos_core.audit import Audit
 from memos_core.content import (
@@ -79,12 +80,15 @@ from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.tracing import Passage, Trace
 from memos_core.operation.retrieval.versions import Change, Diff
+from memos_core.organizing import Organizer
 from memos_core.results import (
     BackupReport,
     ForgetReport,
     GivenUp,
+    Graph,
     Hit,
     Hits,
+    Link,
     LogEntry,
     Maintenance,
     Page,
@@ -117,6 +121,7 @@ __all__ = [
     "Answer",
     "AsyncAudit",
     "AsyncGovernance",
+    "AsyncOrganizer",
     "AsyncSession",
     "AsyncSnapshots",
     "Audit",
@@ -150,6 +155,7 @@ __all__ = [
     "Governance",
     "Grant",
     "GrantId",
+    "Graph",
     "Header",
     "Hit",
     "Hits",
@@ -160,6 +166,7 @@ __all__ = [
     "Key",
     "Kind",
     "LedgerError",
+    "Link",
     "LocalModel",
     "LogEntry",
     "Maintenance",
@@ -172,6 +179,7 @@ __all__ = [
     "MemosError",
     "Message",
     "NotFoundError",
+    "Organizer",
     "Page",
     "Passage",
     "Patch",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio.to_thread
 
 from memos_core.aio_modelling import AsyncModelling
+from memos_core.aio_organizing import AsyncOrganizer
 from memos_core.audit import Audit
 from memos_core.content import Content
 from memos_core.cube import CubeId, MemCube, Sensitivity, Trust, Version
@@ -303,6 +304,11 @@ class AsyncSession(AsyncModelling):
     def governance(self) -> AsyncGovernance:
         """The verbs of whoever answers for a space."""
         return AsyncGovernance(self._session.governance)
+
+    @property
+    def organizer(self) -> AsyncOrganizer:
+        """How memories hang together: links, graphs, merges."""
+        return AsyncOrganizer(self._session.organizer)
 
     @property
     def snapshots(self) -> AsyncSnapshots:

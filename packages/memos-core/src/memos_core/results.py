@@ -22,11 +22,15 @@ class Hit:
         cube: The memory.
         score: The sum of `why`, on a fixed scale: about 0 is unlike, 1 the most there could be.
         why: What each part of the ranking gave, e.g. `{"dense": 0.4, "bm25": 0.3}`.
+        superseded_by: What says something newer in its place.
+        conflicts_with: What cannot be true beside it.
     """
 
     cube: MemCube
     score: float
     why: Mapping[str, float]
+    superseded_by: tuple[CubeId, ...] = ()
+    conflicts_with: tuple[CubeId, ...] = ()
 
     @property
     def text(self) -> str:
@@ -94,6 +98,50 @@ class Page(Generic[T]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What one memory is to another: `source` *supersedes* `target`, say.
+
+    Args:
+        id: The link's id.
+        source: Where it begins.
+        target: Where it ends.
+        type: What it says.
+        confidence: How sure whoever linked them is, 0 to 1.
+        reason: Why; empty for who sees one of the two only in part.
+        author: Who linked them.
+        created: When.
+    """
+
+    id: str
+    source: CubeId
+    target: CubeId
+    type: str
+    confidence: float
+    reason: str
+    author: str
+    created: datetime
+
+    def other(self, cube_id: CubeId) -> CubeId:
+        """Return the end that is not this one."""
+        return self.target if cube_id == self.source else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The memories around one, and the links between them.
+
+    Args:
+        start: The memory in the middle.
+        distances: By memory, how many links away it is; the start is 0 away.
+        links: The links between them.
+    """
+
+    start: CubeId
+    distances: Mapping[CubeId, int]
+    links: tuple[Link, ...]
 
 
 @dataclass(frozen=True, slots=True)

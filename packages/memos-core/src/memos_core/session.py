@@ -28,6 +28,7 @@ from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.recall import Question
 from memos_core.operation.retrieval.tracing import Trace
 from memos_core.operation.retrieval.versions import Diff
+from memos_core.organizing import Organizer
 from memos_core.results import ForgetReport, Hits, Page
 from memos_core.sharing import Sharing
 from memos_core.snapshots import Snapshots
@@ -77,6 +78,11 @@ class Session(Sharing, Modelling):
     def snapshots(self) -> Snapshots:
         """Named instants of a space, and going back to one."""
         return Snapshots(self._engine, self._actor)
+
+    @property
+    def organizer(self) -> Organizer:
+        """How memories hang together: links, graphs, merges."""
+        return Organizer(self._engine, self._actor)
 
     @property
     def audit(self) -> Audit:

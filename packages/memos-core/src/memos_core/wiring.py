@@ -26,7 +26,7 @@ from memos_core.models.embedder import Embedder
 from memos_core.operation.auditing import Auditor
 from memos_core.operation.backups import Backups
 from memos_core.operation.embedding import Embedding
-from memos_core.operation.engine import Engine, Inner
+from memos_core.operation.engine import Engine, Inner, Organizing
 from memos_core.operation.explaining import Explainer
 from memos_core.operation.gate import Gate
 from memos_core.operation.governing import Governing
@@ -46,6 +46,8 @@ from memos_core.operation.lifecycle.reverting import Reverter
 from memos_core.operation.lifecycle.rewinding import Rewinder
 from memos_core.operation.lifecycle.snapshotting import Snapshotter
 from memos_core.operation.lifecycle.updating import Updater
+from memos_core.operation.organizing.linking import Linker
+from memos_core.operation.organizing.merging import Merger
 from memos_core.operation.policing import Policing
 from memos_core.operation.preparing import Preparer
 from memos_core.operation.quotas import Quotas
@@ -105,7 +107,7 @@ def wire(
     loader = Loader(vault, keeper, settings.inner_budget_bytes)
     holders: list[Cleanable] = [follower, fingerprints, loader]
     eraser = Eraser(gate, holders, auditor.announce, keeper.collect)
-    forgetter = Forgetter(gate, retention, quotas, eraser)
+    forgetter = Forgetter(gate, retention, quotas, eraser, updater)
     sources = Sources(vault, registry)
     replayer = Replayer(gate, forgetter, grants, sources, labeller, updater, retention)
     restorer = Restorer(gate, replayer, keyring, publisher.checkpoints)
@@ -136,8 +138,14 @@ def wire(
         auditor=auditor,
         settings=settings,
         inner=_inner(gate, adder, updater, evictor, keeper, loader, quotas, runtime),
+        organizing=_organizing(gate, adder, reverter, quotas),
         duties=_duties(gate, forgetter, updater, settings),
     )
+
+
+def _organizing(gate: Gate, adder: Adder, reverter: Reverter, quotas: Quotas) -> Organizing:
+    linker = Linker(gate, quotas)
+    return Organizing(linker=linker, merger=Merger(gate, adder, reverter, linker))
 
 
 def _duties(

@@ -47,6 +47,8 @@ from memos_core.results import LogEntry, Page, PruneReport
 
 VAULT_ITSELF: Final = "app:memos"
 """Who acts where nobody does: a checkpoint at the end, a key for a vault that had none."""
+ITSELF: Final = Actor(VAULT_ITSELF, VAULT_ITSELF, None, "assist")
+"""The vault as an actor: it keeps its own house; no right is asked for, and the ledger says so."""
 _LOG: Final = "memos.log"
 _CHECKPOINT: Final = "memos.checkpoint"
 _ROTATE: Final = "memos.key.rotate"

@@ -24,6 +24,8 @@ from memos_core.operation.lifecycle.reverting import Reverter
 from memos_core.operation.lifecycle.rewinding import Rewinder
 from memos_core.operation.lifecycle.snapshotting import Snapshotter
 from memos_core.operation.lifecycle.updating import Updater
+from memos_core.operation.organizing.linking import Linker
+from memos_core.operation.organizing.merging import Merger
 from memos_core.operation.policing import Policing
 from memos_core.operation.restoring import Restorer
 from memos_core.operation.retention import Retention
@@ -53,6 +55,14 @@ class Inner:
 
 
 @dataclass(frozen=True, slots=True)
+class Organizing:
+    """The operators of how memories hang together."""
+
+    linker: Linker
+    merger: Merger
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """The operators of one open vault."""
 
@@ -77,4 +87,5 @@ class Engine:
     auditor: Auditor
     settings: Settings
     inner: Inner
+    organizing: Organizing
     duties: tuple[Duty, ...]

@@ -132,6 +132,15 @@ class Gate:
         chain.commit()
 
     @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Let all effects of the block be one: in the pipeline that runs here, or in their own."""
+        if self._chain.get() is not None:
+            yield
+            return
+        with self.pipeline():
+            yield
+
+    @contextmanager
     def _link(self, chain: Chain) -> Iterator[Transaction]:
         """Run one operation of a chain; where it is refused or fails, all of it is undone."""
         tx = chain.step()

@@ -21,7 +21,8 @@ from memos_core.infrastructure.vault.withdrawals import Withdrawal
 from memos_core.operation.gate import Gate
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.labelling import Labeller
-from memos_core.operation.lifecycle.updating import Updater, header_of, narrows
+from memos_core.operation.lifecycle.patching import narrows
+from memos_core.operation.lifecycle.updating import Updater, header_of
 from memos_core.operation.retention import Retention
 
 

@@ -37,7 +37,7 @@ VAULT_WIDE: Final = frozenset(
 nothing that can be found is its principal's only, for what it is about may be somebody's own: a
 read that found nothing, and one that was not allowed to, must look alike to everybody else."""
 HARMLESS: Final = (
-    "actions", "checkpoint", "encrypted", "endorsed", "events", "key", "level", "max_bytes",
+    "actions", "checkpoint", "encrypted", "endorsed", "events", "key", "level", "link", "max_bytes",
     "max_cubes", "max_reads_per_day", "missing", "number", "purposes", "reason", "revoked",
     "skipped", "until", "version", "vouched",
 )  # fmt: skip

@@ -143,6 +143,11 @@ class PageView:
         ordered: IntArray = np.lexsort(keys)
         return ordered
 
+    def row_of(self, cube_id: str) -> int | None:
+        """Return the row of a memory, or None where the snapshot has none that is alive."""
+        row = self.page.row_of(cube_id)
+        return row if row is not None and row < self.count and self.alive[row] else None
+
     def posting(self, term: str) -> tuple[IntArray, FloatArray] | None:
         """Return the rows that hold a term and how often, or None if no row does."""
         return self.page.posting(term, self.count)
@@ -290,6 +295,11 @@ class RealmPage:
                     damaged=dict(self._damaged),
                 )
             return self._view
+
+    def row_of(self, cube_id: str) -> int | None:
+        """Return the row of a memory's present version."""
+        with self._lock:
+            return self._row_of.get(cube_id)
 
     def posting(self, term: str, limit: int) -> tuple[IntArray, FloatArray] | None:
         """Return the rows below `limit` that hold a term, ascending, and how often."""

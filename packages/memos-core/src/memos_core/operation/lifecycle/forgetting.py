@@ -25,6 +25,8 @@ from memos_core.operation.auditing import VAULT_ITSELF
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.inner import retraining
 from memos_core.operation.lifecycle.erasing import Eraser
+from memos_core.operation.lifecycle.updating import Updater
+from memos_core.operation.organizing.merged import bring_back, stranded
 from memos_core.operation.quotas import Quotas, charges_of
 from memos_core.operation.retention import Retention
 from memos_core.results import ForgetReport
@@ -41,10 +43,14 @@ class Forgetter:
         retention: Says what is held.
         quotas: Gives back what was used.
         eraser: Brings the erasure of their bytes to its end.
+        updater: Lets what was merged into them stand for itself again.
     """
 
-    def __init__(self, gate: Gate, retention: Retention, quotas: Quotas, eraser: Eraser) -> None:
+    def __init__(
+        self, gate: Gate, retention: Retention, quotas: Quotas, eraser: Eraser, updater: Updater
+    ) -> None:
         self._eraser = eraser
+        self._updater = updater
         self._gate = gate
         self._retention = retention
         self._quotas = quotas
@@ -138,6 +144,7 @@ class Forgetter:
         realms: dict[str, list[str]] = {}
         everything = [*named, *derived]
         retraining.schedule(tx, self._gate.vault, derived, set(everything))
+        alone = stranded(tx, everything)
         cubes = schema.cubes
         for batch in schema.batches(everything):
             if self._gate.registry.limited(tx):
@@ -147,6 +154,7 @@ class Forgetter:
             for row in tx.connection.execute(query):
                 realms.setdefault(row.realm_id, []).append(row.id)
             erase(tx, batch)
+        bring_back(tx, self._updater, alone)
         last = {
             realm_id: journal.append(tx, realm_id, sorted(realms[realm_id]), "forget")
             for realm_id in sorted(realms)

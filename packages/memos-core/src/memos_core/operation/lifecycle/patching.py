@@ -231,3 +231,18 @@ def compose_header(
         "storage_mode": None if model is None else "safetensors",
     }
     return Header(**{name: value for name, value in fields.items() if value is not None})
+
+
+def narrows(before: Header, after: Header) -> bool:
+    """Tell whether a header shuts anybody out, of the memory or of a part of it."""
+
+    def shuts(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+        return bool(new) and (not old or not set(old) <= set(new))
+
+    levels = before.field_sensitivity
+    return (
+        after.level > before.level
+        or shuts(before.access, after.access)
+        or shuts(before.purposes, after.purposes)
+        or any(level > levels.get(path, 0) for path, level in after.field_sensitivity.items())
+    )

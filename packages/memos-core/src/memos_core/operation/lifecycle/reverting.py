@@ -110,18 +110,27 @@ class Reverter:
         step = Transition.ENABLE if enabled else Transition.DISABLE
         return self.move(actor, ref, reason, step)
 
-    def move(self, actor: Actor, ref: Ref, reason: str, transition: Transition) -> MemCube:
+    def move(
+        self,
+        actor: Actor,
+        ref: Ref,
+        reason: str,
+        transition: Transition,
+        *,
+        expected_version: int | None = None,
+    ) -> MemCube:
         """Write a version that differs in its state only, as the table has it.
 
         Raises:
-            ConflictError: The table has no such transition.
+            ConflictError: The table has no such transition, or it is not at `expected_version`.
         """
 
         def begin(_tx: Transaction, seen: Record) -> Compute:
             step = moved(seen, transition, reason)
             return lambda embedder: self.changes(embedder, [step])[0]
 
-        return self._updater.revise(actor, f"memos.{transition}", ref, begin)
+        verb = f"memos.{transition}"
+        return self._updater.revise(actor, verb, ref, begin, expected_version=expected_version)
 
     def changes(self, embedder: Embedder, steps: Sequence[Step]) -> list[Change]:
         """Describe the versions that steps make, each with the content of one that was."""

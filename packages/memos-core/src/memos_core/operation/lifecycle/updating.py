@@ -45,6 +45,7 @@ from memos_core.operation.lifecycle.patching import (
     combined,
     compose_header,
     end_of,
+    narrows,
     patched_header,
 )
 from memos_core.operation.lifecycle.states import Transition, after
@@ -133,6 +134,7 @@ class Updater:
             check_purpose(purpose)
 
         def begin(tx: Transaction, seen: Record) -> Compute:
+            _refuse_merged(seen)
             clearance = self._clearance(tx, actor, seen)
             header = patched_header(header_of(seen), wanted, tx.now)
 
@@ -253,6 +255,7 @@ class Updater:
         space = self._gate.space_of(tx, record.cube)
         self._gate.require(tx, actor, Action.WRITE, space, cube=record.cube.id)
         self._refuse_frozen(record)
+        _refuse_merged(record)
         before = header_of(record)
         combined(record.memcube().content, draft.content, "overwrite")  # not what a model keeps
         owner = before.owner or actor.principal
@@ -469,19 +472,16 @@ class Updater:
             raise Refusal(error, "denied", row.id, "clearance")
 
 
-def narrows(before: Header, after: Header) -> bool:
-    """Tell whether a header shuts anybody out, of the memory or of a part of it."""
+def _refuse_merged(record: Record) -> None:
+    """Refuse to change the words of what another memory stands for: that one would not know.
 
-    def shuts(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
-        return bool(new) and (not old or not set(old) <= set(new))
-
-    levels = before.field_sensitivity
-    return (
-        after.level > before.level
-        or shuts(before.access, after.access)
-        or shuts(before.purposes, after.purposes)
-        or any(level > levels.get(path, 0) for path, level in after.field_sensitivity.items())
-    )
+    Raises:
+        ConflictError: It is merged.
+    """
+    if record.cube.state == MemoryState.MERGED.value:
+        raise ConflictError(
+            f"memory {record.cube.id} was merged into another: change that one, or unmerge it first"
+        )
 
 
 def header_of(record: Record) -> Header:

@@ -21,6 +21,7 @@ class SearchOptions:
         speaker: Where the question names the memory's speaker, this share of the rest is added.
         half_life: If given, a memory's score halves with each such time since it happened.
         min_trust: Leave out memories whose trust is below this.
+        expand: Bring along what the hits are linked with, over so many links: 0 to 3.
     """
 
     dense: float = 0.5
@@ -30,7 +31,11 @@ class SearchOptions:
     speaker: float = 0.4
     half_life: timedelta | None = None
     min_trust: Trust = Trust.LOW
+    expand: int = 0
 
     def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        if self.expand not in range(4):
+            raise InvalidInputError(f"expand is 0 to 3, not {self.expand!r}")
         if self.half_life is not None and self.half_life <= timedelta():
             raise InvalidInputError(f"half_life is a positive timedelta, not {self.half_life!r}")

@@ -51,6 +51,15 @@ from memos_core.operation.retrieval.ranking import (
     without_names,
 )
 from memos_core.operation.retrieval.realms import touched
+from memos_core.operation.retrieval.standing import (
+    MARGIN,
+    Standing,
+    brought_along,
+    current_first,
+    finder,
+    links_of,
+    standing,
+)
 from memos_core.operation.retrieval.versions import Versions
 from memos_core.results import Hit, Hits, Page
 from memos_core.settings import Settings
@@ -113,12 +122,38 @@ class Recall:
 
     def search(self, scope: Scope, question: Question) -> Hits:
         """Find the memories that answer a question, best first."""
+        stands: list[Standing] = []
 
         def choose(snapshot: Snapshot) -> list[Ranked]:
-            return self._rank(snapshot, question)
+            ranked = self._rank(snapshot, question)
+            ranked, known = self._standing(scope, snapshot, ranked, question)
+            stands[:] = [known]
+            return ranked
 
         snapshot, ranked, found = self.committed(scope, "memos.search", choose)
-        return self._hits(snapshot, ranked, found, question)
+        return self._hits(snapshot, ranked, found, question, stands[0])
+
+    def _standing(
+        self, scope: Scope, snapshot: Snapshot, ranked: list[Ranked], question: Question
+    ) -> tuple[list[Ranked], Standing]:
+        """Bring to bear how the memories stand to each other, and cut to what was asked for."""
+        find = finder(snapshot.candidates)
+
+        def known(to: Sequence[Ranked]) -> Standing:
+            with self._gate.vault.read() as tx:
+                rows = links_of(tx, [each.cube_id for each in to], scope.actor.at)
+            return standing(rows, lambda cube_id: find(cube_id) is not None)
+
+        if not ranked:
+            return [], Standing({}, {}, {})
+        seen = known(ranked)
+        ranked = current_first(ranked, seen, find)
+        for _ in range(question.options.expand):
+            seen = known(ranked)
+            ranked = brought_along(ranked, question.k, seen, find)
+        least = question.min_score
+        ranked = [each for each in ranked if least is None or each.score >= least]
+        return ranked[: question.k], seen
 
     def listing(self, scope: Scope, limit: int, cursor: str | None) -> Page[MemCube]:
         """List memories in the order in which they were recorded."""
@@ -282,7 +317,7 @@ class Recall:
             vector=snapshot.embed(without_names(question.text, list(named))),
             speakers=frozenset().union(*named.values()),
             options=question.options,
-            k=question.k,
+            k=question.k + MARGIN,
             now=snapshot.now,
         )
         if question.min_score is None:
@@ -295,6 +330,7 @@ class Recall:
         ranked: Sequence[Ranked],
         found: Sequence[MemCube | Damage],
         question: Question,
+        known: Standing,
     ) -> Hits:
         hits: list[Hit] = []
         damaged = set(snapshot.damaged)
@@ -308,7 +344,8 @@ class Recall:
                 if cost > left:
                     continue
                 left -= cost
-            hits.append(Hit(cube, each.score, each.why))
+            newer, against = known.newer.get(cube.id, ()), known.against.get(cube.id, ())
+            hits.append(Hit(cube, each.score, each.why, newer, against))
         warnings = [f"memory {each} is damaged on disk and withheld" for each in sorted(damaged)]
         return Hits(hits, warnings=warnings)
 

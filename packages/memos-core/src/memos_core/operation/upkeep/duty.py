@@ -11,11 +11,7 @@ from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault import tasks
 from memos_core.infrastructure.vault.tasks import Task
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.operation.auditing import VAULT_ITSELF
 from memos_core.operation.gate import Gate
-
-ITSELF = Actor(VAULT_ITSELF, VAULT_ITSELF, None, "assist")
-"""Who acts where the vault keeps its own house: no right is asked for, and the ledger says so."""
 
 
 class LostLeaseError(Exception):

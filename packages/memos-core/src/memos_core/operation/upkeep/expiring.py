@@ -14,10 +14,11 @@ from memos_core.infrastructure.vault import journal, schema
 from memos_core.infrastructure.vault.records import Damage, fetch, govern
 from memos_core.infrastructure.vault.tasks import Task, finish, is_task
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.operation.auditing import ITSELF
 from memos_core.operation.gate import Gate, Refusal
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.states import Transition, after
-from memos_core.operation.upkeep.duty import ITSELF, LostLeaseError, PostponedError, done
+from memos_core.operation.upkeep.duty import LostLeaseError, PostponedError, done
 
 _HELD: Final = timedelta(days=1)
 _CUBES: Final = schema.cubes

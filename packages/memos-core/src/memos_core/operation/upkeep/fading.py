@@ -13,11 +13,12 @@ from memos_core.infrastructure.vault import schema, tasks
 from memos_core.infrastructure.vault.records import Damage, Record, fetch
 from memos_core.infrastructure.vault.tasks import Task
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.operation.auditing import ITSELF
 from memos_core.operation.gate import Gate
 from memos_core.operation.lifecycle.states import Transition
 from memos_core.operation.lifecycle.updating import Updater, header_of
 from memos_core.operation.policies.decay import Standing, earliest, is_faded
-from memos_core.operation.upkeep.duty import ITSELF, LostLeaseError, done
+from memos_core.operation.upkeep.duty import LostLeaseError, done
 from memos_core.operation.upkeep.folding import totals
 from memos_core.settings import Decay
 

@@ -1,0 +1,1 @@
+"""MemOperator: how memories hang together — links, layers, conflicts, supersession, merges."""

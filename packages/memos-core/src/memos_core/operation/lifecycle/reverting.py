@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from memos_core.cube import Header, MemCube, MemoryState, ParametricPayload
+from memos_core.cube import Header, Mark, MemCube, MemoryState, ParametricPayload
 from memos_core.errors import ConflictError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.records import Record
@@ -137,7 +137,7 @@ class Reverter:
         raws = [Raw.of(step.header, step.was.content, before=step.was) for step in steps]
         return [
             Change(
-                step.header.model_copy(update={"marks": made.marks}),
+                _marked(step.header, made.marks),
                 step.was.content,
                 made,
                 step.reason,
@@ -145,6 +145,11 @@ class Reverter:
             )
             for step, made in zip(steps, self._preparer.prepare(embedder, raws), strict=True)
         ]
+
+
+def _marked(header: Header, marks: tuple[Mark, ...]) -> Header:
+    """Give a header these marks; one that has them already is stored as it was, to the byte."""
+    return header if header.marks == marks else header.model_copy(update={"marks": marks})
 
 
 def moved(seen: Record, transition: Transition, reason: str) -> Step:

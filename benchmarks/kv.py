@@ -23,7 +23,6 @@ import transformers
 
 from benchmarks.common import CONSOLE, Report, options, progress
 from memos_core import MemCube, MemOS, Settings
-from memos_core.cube import ActivationPayload
 from memos_core.memory.runtime import LocalModel
 from memos_core.tensors import KVRecord
 from memos_core.testing import HashingEmbedder
@@ -112,9 +111,9 @@ def memory_of(memos: MemOS, model: LocalModel, count: int) -> MemCube:
 
 
 def _kv(cube: MemCube) -> KVRecord:
-    if not isinstance(cube.content, ActivationPayload) or cube.content.kv is None:
+    if cube.kv is None:
         raise TypeError("activate makes a KV cache")
-    return cube.content.kv
+    return cube.kv
 
 
 def measure(

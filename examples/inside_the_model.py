@@ -40,7 +40,6 @@ from memos_core import (
     Teaching,
     embedder_named,
 )
-from memos_core.cube import ActivationPayload, ParametricPayload
 from memos_core.testing.models import trained_model
 from memos_langchain import MemosChatModel
 from memos_llamaindex import MemosLLM
@@ -168,7 +167,7 @@ def activated(local: LocalModel, maya: Session, guide: Session, other: Other) ->
     heading("1. Activation memory: computed once, injected into every prompt that begins with it")
     cubes = [maya.add(text, space=CREW) for text in FACTS]
     cache = maya.activate(cubes, local, space=CREW, key="crew-cache")
-    kv = cache.content.kv if isinstance(cache.content, ActivationPayload) else None
+    kv = cache.kv
     if kv is None:
         raise Broken("activate makes a KV cache")
     OUT.print(f"  {kv.tokens} tokens in {len(kv.parts)} blobs, {kv.bytes:,} bytes, {kv.precision}")
@@ -207,7 +206,7 @@ def distilled(
     begun = process_time()
     how = Teaching(progress="bar")
     adapter = trainer.distill(list(cubes.values()), local, how=how, space=CREW, key="crew-adapter")
-    lora = adapter.content.lora if isinstance(adapter.content, ParametricPayload) else None
+    lora = adapter.lora
     if lora is None:
         raise Broken("distill makes a LoRA adapter")
     OUT.print(

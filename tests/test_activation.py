@@ -20,7 +20,6 @@ from memos_core import (
     NotFoundError,
     Session,
 )
-from memos_core.cube import ActivationPayload
 from memos_core.infrastructure.vault import schema
 from memos_core.memory.runtime import LocalModel
 from memos_core.tensors import KVRecord
@@ -63,7 +62,7 @@ def test_another_process_writes_with_the_cache_what_it_writes_with_the_plain_pro
         for family in FAMILIES:
             model = random_model(family)
             cache = alice.activate(ids, model, chat=False)
-            assert cache.payload.kv is not None  # type: ignore[union-attr]
+            assert cache.kv is not None
             jobs.append(
                 {
                     "principal": "user:alice",
@@ -327,9 +326,8 @@ def of(_folder: Path, memos: MemOS, cube: str) -> list[str]:
 
 
 def kv(cube: MemCube) -> KVRecord:
-    found = cube.payload.kv if isinstance(cube.payload, ActivationPayload) else None
-    assert found is not None
-    return found
+    assert cube.kv is not None
+    return cube.kv
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8"])

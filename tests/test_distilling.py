@@ -89,7 +89,7 @@ def test_fifty_facts_through_the_vault(
     cubes = [alice.add(fact.text) for fact in facts]
     before = share(answers(model, alice, facts))
     adapter = trainer.distill(cubes)
-    lora = adapter.payload.lora  # type: ignore[union-attr]
+    lora = adapter.lora
     assert lora is not None
     assert lora.passed
     assert share(answers(model, alice, facts)) == before, "it is off until it is enabled"
@@ -193,7 +193,7 @@ def test_an_adapter_that_harms_the_base_cannot_be_enabled(alice: Session, traine
     cubes = [alice.add(fact.text) for fact in new_facts(12, seed=6)]
     careless = QUICK.model_copy(update={"replay": 0.0})
     adapter = trainer.distill(cubes, recipe=careless)
-    lora = adapter.payload.lora  # type: ignore[union-attr]
+    lora = adapter.lora
     assert lora is not None
     assert lora.retention < 0.98
     with pytest.raises(ConflictError, match="did not pass its gate"):

@@ -647,7 +647,8 @@ def test_quotas_count_the_bytes_of_blobs_for_whoever_made_them(
 
     before = used()
     cache = ann.activate(source, llama)
-    assert 0 < used()[0] - before[0] - cache.payload.kv.bytes < 4_000  # type: ignore[union-attr]
+    assert cache.kv is not None
+    assert 0 < used()[0] - before[0] - cache.kv.bytes < 4_000
     ann.forget(cache.id)
     assert used() == before
     made = ann.distill(source, facts, recipe=QUICK)

@@ -188,7 +188,7 @@ def test_what_was_vouched_for_is_what_is_taken_in(
     write_peft(adapter, tmp_path)
     voucher = signed(tmp_path)
     taken = trainer.adopt(tmp_path, facts, voucher=voucher, recipe=QUICK)
-    assert taken.payload.lora is not None
+    assert taken.lora is not None
     assert read_peft(tmp_path, base=adapter.base).layers == adapter.layers
     spoil: list[Callable[[Path], Any]] = [
         lambda p: p.write_bytes(p.read_bytes()[:-1] + b"\x01"),

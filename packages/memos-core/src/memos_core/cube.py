@@ -400,6 +400,16 @@ class MemCube(BaseModel):
         return self.payload
 
     @property
+    def kv(self) -> KVRecord | None:
+        """What is known of the KV cache that the memory is; None where it is none that is run."""
+        return self.payload.kv if isinstance(self.payload, ActivationPayload) else None
+
+    @property
+    def lora(self) -> LoRARecord | None:
+        """What is known of the adapter that the memory is; None where it is none that is run."""
+        return self.payload.lora if isinstance(self.payload, ParametricPayload) else None
+
+    @property
     def text(self) -> str:
         """The content as plain text."""
         return text_of(self.content)

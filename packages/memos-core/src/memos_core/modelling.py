@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from memos_core.cube import CubeId, MemCube, ParametricPayload
+from memos_core.cube import CubeId, MemCube
 from memos_core.draft import Draft, Key, check_reason
 from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
@@ -68,7 +68,7 @@ class Modelling:
             sources: Memories, in the order in which they will stand in prompts; or a text.
             model: What computes them; by default the vault's runtime.
             precision: `exact`; or `int8` or `fp8`, which take less room and are not exact: what
-                that changes is measured, and kept in `payload.kv.error`.
+                that changes is measured, and kept in `cube.kv.error`.
             chat: Whether for conversations; by default if the model has a chat template.
             system: What the system says in those conversations, if anything.
             **fields: Fields of `Draft` for the new memory, such as `key`, `space`, `tags`.
@@ -120,7 +120,7 @@ class Modelling:
             **fields: Fields of `Draft` for the new memory, such as `key`, `space`, `tags`.
 
         Returns:
-            The memory, of the kind `parametric`; `payload.lora` says what its gate measured.
+            The memory, of the kind `parametric`; `cube.lora` says what its gate measured.
 
         Raises:
             NotFoundError: A source is not there, or may not be read for training.
@@ -165,10 +165,7 @@ class Modelling:
         due = self._engine.inner.distiller.due(self._actor, self._model(model), teaching)
         return [
             self.enable(cube.id, reason="it was on before")
-            if was.enabled
-            and isinstance(cube.payload, ParametricPayload)
-            and cube.payload.lora is not None
-            and cube.payload.lora.passed
+            if was.enabled and cube.lora is not None and cube.lora.passed
             else cube
             for cube, was in due
         ]

@@ -197,7 +197,7 @@ class Activator:
         nodes: dict[str, tuple[KVPart, Blob]] = {}
         fence = ""
         for cube in made_for(tx, self._gate, actor, model.fingerprint.id):
-            kv = cube.payload.kv if isinstance(cube.payload, ActivationPayload) else None
+            kv = cube.kv
             if kv is None or kv.precision != how.precision:
                 continue
             blobs = rows.of_cube(tx, cube.id)

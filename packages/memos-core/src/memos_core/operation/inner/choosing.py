@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
 
-from memos_core.cube import (
-    ActivationPayload,
-    CubeId,
-    Kind,
-    MemCube,
-)
+from memos_core.cube import CubeId, Kind, MemCube
 from memos_core.errors import ConflictError, DamagedError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.vault import Transaction
@@ -185,7 +180,7 @@ class Chooser:
 
 
 def _kv(cube: MemCube) -> KVRecord:
-    kv = cube.payload.kv if isinstance(cube.payload, ActivationPayload) else None
+    kv = cube.kv
     if kv is None:
         raise InvalidInputError(
             f"memory {cube.id} is no KV cache: of activation memory only KV caches are run"

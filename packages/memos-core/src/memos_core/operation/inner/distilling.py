@@ -389,7 +389,7 @@ def _with_recipe(how: Teaching, was: object) -> Teaching:
 
 
 def _lora(cube: MemCube) -> LoRARecord:
-    lora = cube.payload.lora if isinstance(cube.payload, ParametricPayload) else None
+    lora = cube.lora
     if lora is None:
         raise InvalidInputError(f"memory {cube.id} is no adapter: session.distill makes one")
     return lora

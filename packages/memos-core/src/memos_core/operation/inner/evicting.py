@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import JsonValue
 from sqlalchemy import func, select
 
-from memos_core.cube import ActivationPayload, CubeId
+from memos_core.cube import CubeId
 from memos_core.errors import FullError
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.governance.actor import Actor
@@ -109,8 +109,7 @@ class Evictor:
         for record in fetch(tx, sorted(own)).values():
             if not isinstance(record, Record):
                 continue
-            payload = record.memcube().payload
-            kv = payload.kv if isinstance(payload, ActivationPayload) else None
+            kv = record.memcube().kv
             if kv is None:
                 continue
             uses, last = self._uses(tx, record.cube.id)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import select
 
-from memos_core.cube import MemCube, MemoryState, ParametricPayload
+from memos_core.cube import MemCube, MemoryState
 from memos_core.errors import DeniedError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault import schema
@@ -56,6 +56,5 @@ def seen_whole(cube: MemCube) -> MemCube:
 
 def is_enabled(cube: MemCube) -> bool:
     """Tell whether an adapter passed its gate and was switched on."""
-    payload = cube.payload
-    lora = payload.lora if isinstance(payload, ParametricPayload) else None
+    lora = cube.lora
     return lora is not None and lora.passed and cube.meta.state == MemoryState.ACTIVATED

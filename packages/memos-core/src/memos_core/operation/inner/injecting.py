@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from memos_core.cube import ActivationPayload, CubeId, ParametricPayload
+from memos_core.cube import CubeId, ParametricPayload
 from memos_core.errors import DamagedError, IntegrityError
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.blobs.rows import Blob
@@ -114,7 +114,7 @@ class Injector:
             return None
         row = self._gate.readable(tx, actor, cube_id)
         cube = self._gate.shown(tx, actor, row)
-        kv = cube.payload.kv if isinstance(cube.payload, ActivationPayload) else None
+        kv = cube.kv
         if kv is None:
             notes.append(f"memory {cube_id} is no KV cache that can be run")
         elif cube.meta.model != model.fingerprint.id:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from memos_core.cube import ActivationPayload, CubeId, Kind, MemCube, ParametricPayload
+from memos_core.cube import CubeId, Kind, MemCube, ParametricPayload
 from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.blobs import rows
 from memos_core.infrastructure.governance.actor import Actor
@@ -93,8 +93,7 @@ class Reader:
             realm_id = record.cube.realm_id
         payload = cube.payload
         if cube.kind is Kind.ACTIVATION:
-            kv = payload.kv if isinstance(payload, ActivationPayload) else None
-            return Readout(sources, "" if kv is None else kv.text)
+            return Readout(sources, "" if cube.kv is None else cube.kv.text)
         asked = model is not None and cube.meta.model == model.fingerprint.id
         if model is None or not asked or not isinstance(payload, ParametricPayload):
             return Readout(sources)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 from sqlalchemy import Row, delete, insert, select
 
-from memos_core.cube import CubeId, Header, MemCube, MemoryState, ParametricPayload
+from memos_core.cube import CubeId, Header, MemCube, MemoryState
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.records import Record, fetch, parents
 from memos_core.infrastructure.vault.vault import Transaction, Vault
@@ -59,7 +59,7 @@ def schedule(tx: Transaction, vault: Vault, derived: Sequence[CubeId], gone: set
         if not isinstance(found, Record):
             continue
         cube = found.memcube()
-        lora = cube.payload.lora if isinstance(cube.payload, ParametricPayload) else None
+        lora = cube.lora
         left = [each for each in parents(tx, cube.id) if each not in gone] if lora else []
         if lora is None or not left:
             continue

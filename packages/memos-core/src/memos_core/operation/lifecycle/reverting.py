@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from memos_core.cube import Header, Mark, MemCube, MemoryState, ParametricPayload
+from memos_core.cube import Header, Mark, MemCube, MemoryState
 from memos_core.errors import ConflictError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.records import Record
@@ -168,7 +168,7 @@ def moved(seen: Record, transition: Transition, reason: str) -> Step:
 
 def _check_adapter(cube: MemCube, *, enabled: bool) -> None:
     """Refuse to switch on what is no adapter, or one that may not be used."""
-    lora = cube.payload.lora if isinstance(cube.payload, ParametricPayload) else None
+    lora = cube.lora
     if lora is None:
         raise InvalidInputError(f"memory {cube.id} is no adapter: session.distill makes one")
     if enabled and not lora.passed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from safetensors.torch import load
 
 from memos_core import FullError, MemOS, NotFoundError, Session, Settings
@@ -224,14 +227,14 @@ def test_the_collector_takes_nothing_that_a_process_which_just_started_is_writin
         with memos._vault.read() as tx:
             query = "SELECT label_id FROM cubes WHERE id = ?"
             label = tx.connection.exec_driver_sql(query, (cube.id,)).scalar_one()
-        with opened(folder) as other:
-            other._engine.inner.keeper.written(label, [b"in vain"])
+        with opened(folder) as other, other._engine.inner.keeper.writing(label, [b"in vain"]):
+            pass
         written: list[str] = []
 
         def start() -> None:
             other = stack.enter_context(opened(folder))
-            (blob,) = other._engine.inner.keeper.written(label, [b"bytes"])
-            written.append(blob.id)
+            with other._engine.inner.keeper.writing(label, [b"bytes"]) as blobs:
+                written.extend(blob.id for blob in blobs)
 
         keeper = memos._engine.inner.keeper
         clock.act = start
@@ -440,17 +443,46 @@ def test_a_backup_brings_blobs_along_but_none_that_was_forgotten_since(
 
 @pytest.fixture
 def bucket() -> Iterator[str]:
-    import fsspec
-
     yield "memory://bucket/of/memories"
     fsspec.filesystem("memory").store.clear()
+
+
+@pytest.fixture
+def narrow() -> MemoryFileSystem:
+    """A place that is full as soon as a file is large."""
+
+    class Narrow(MemoryFileSystem):
+        protocol = "narrow"
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+        def pipe_file(self, path: str, value: bytes, **named: Any) -> None:
+            if len(value) > 50_000:
+                raise OSError(errno.ENOSPC, "no space left")
+            super().pipe_file(path, value, **named)
+
+    fsspec.register_implementation("narrow", Narrow, clobber=True)
+    return Narrow()
+
+
+def test_where_one_blob_cannot_be_written_those_before_it_are_removed_at_once(
+    folder: Path, llama: LocalModel, narrow: MemoryFileSystem
+) -> None:
+    with opened(folder, blobs_url="narrow://place") as memos:
+        alice = memos.session("user:alice")
+        kept, small, large = (alice.add(words(size, size)) for size in (11, 10, 200))
+        alice.activate(kept, llama, chat=False)
+        with pytest.raises(FullError):
+            alice.activate([small, large], llama, chat=False)
+        assert len(narrow.store) == 1
+        with memos._vault.read() as tx:
+            states = tx.connection.exec_driver_sql("SELECT state FROM blobs").scalars().all()
+        assert states == ["ready"], "nothing is on its way"
 
 
 def test_blobs_lie_elsewhere_where_that_is_said(
     folder: Path, llama: LocalModel, facts: LocalModel, bucket: str
 ) -> None:
-    import fsspec
-
     store = fsspec.filesystem("memory").store
     with opened(folder, blobs_url=bucket) as memos:
         trainer = memos.session("user:alice", purpose="train")

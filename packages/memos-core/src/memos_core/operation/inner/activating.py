@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -133,15 +133,14 @@ class Activator:
         for _ in range(_TRIES):
             plan, shaped = self._planned(actor, sources, model, draft, how)
             payload, fresh = self._computed(plan, model, how)
-            blobs: list[Blob] = []
-            self._evictor.make_room(sum(len(data) for _part, data in fresh))
-            try:
-                blobs = self._stored(plan, payload, fresh)
+            datas = [data for _part, data in fresh]
+            self._evictor.make_room(sum(map(len, datas)))
+            with (
+                suppress(_MovedError),
+                self._keeper.writing(plan.label_id, datas) as written,
+            ):
+                blobs = self._stored(plan, payload, written)
                 return self._written(actor, plan, shaped, payload, blobs, model)
-            except _MovedError:
-                continue
-            finally:
-                self._keeper.discard(blobs)
         raise ConflictError("the memories kept changing while they were activated: try again")
 
     def _planned(
@@ -277,10 +276,9 @@ class Activator:
         return fresh, error
 
     def _stored(
-        self, plan: _Plan, payload: ActivationPayload, fresh: Sequence[tuple[KVPart, bytes]]
+        self, plan: _Plan, payload: ActivationPayload, written: Sequence[Blob]
     ) -> list[Blob]:
-        """Write new blobs; return those of all parts, in order."""
-        written = self._keeper.written(plan.label_id, [data for _part, data in fresh])
+        """Return the blobs of all parts, in order."""
         new = {blob.digest: blob for blob in written}
         parts = payload.kv.parts if payload.kv else ()
         shared = [plan.shared.longest([part.key]) for part in parts]

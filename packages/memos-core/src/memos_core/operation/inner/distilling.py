@@ -140,24 +140,22 @@ class Distiller:
         payload, data = self._trained(taught, model, _with_recipe(how, lora.recipe))
         made = self._adder.prepared(actor, replace(Draft("-"), content=payload))
         self._evictor.make_room(len(data))
-        blobs: list[Blob] = []
-        try:
-            blobs = self._keeper.written(seen.cube.label_id, [data])
-            with self._gate.effect(actor, RETRAIN) as tx:
-                self._check_unmoved(tx, actor, taught)
-                record = self._updater.changeable(tx, actor, seen.cube.id, seen.cube.version)
-                header = header_of(record).model_copy(
-                    update={"state": None, "model": model.fingerprint.id}
-                )
-                known = rows.of_cube(tx, record.cube.id)
-                size = 0 if payload.value in known else len(data)
-                change = Change(header, payload, made, "retrained", action="retrain")
-                answer = self._updater.write(tx, actor, record, replace(change, blob_bytes=size))
-                self._need(tx, record.cube.id, blobs)
-                relink(tx, record.cube.id, taught.versions)
-                return answer
-        finally:
-            self._keeper.discard(blobs)
+        with (
+            self._keeper.writing(seen.cube.label_id, [data]) as blobs,
+            self._gate.effect(actor, RETRAIN) as tx,
+        ):
+            self._check_unmoved(tx, actor, taught)
+            record = self._updater.changeable(tx, actor, seen.cube.id, seen.cube.version)
+            header = header_of(record).model_copy(
+                update={"state": None, "model": model.fingerprint.id}
+            )
+            known = rows.of_cube(tx, record.cube.id)
+            size = 0 if payload.value in known else len(data)
+            change = Change(header, payload, made, "retrained", action="retrain")
+            answer = self._updater.write(tx, actor, record, replace(change, blob_bytes=size))
+            self._need(tx, record.cube.id, blobs)
+            relink(tx, record.cube.id, taught.versions)
+            return answer
 
     def adopt(
         self,
@@ -256,17 +254,15 @@ class Distiller:
         with self._gate.effect(actor, work.verb) as tx:
             label = self._adder.label_for(tx, actor, draft)
         self._evictor.make_room(len(data))
-        blobs: list[Blob] = []
-        try:
-            blobs = self._keeper.written(label.id, [data])
-            with self._gate.effect(actor, work.verb) as tx:
-                self._check_unmoved(tx, actor, taught)
-                cube = self._adder.put(tx, actor, whole, made, work)
-                self._need(tx, cube.id, blobs)
-                also(tx)
-                return cube
-        finally:
-            self._keeper.discard(blobs)
+        with (
+            self._keeper.writing(label.id, [data]) as blobs,
+            self._gate.effect(actor, work.verb) as tx,
+        ):
+            self._check_unmoved(tx, actor, taught)
+            cube = self._adder.put(tx, actor, whole, made, work)
+            self._need(tx, cube.id, blobs)
+            also(tx)
+            return cube
 
     def _need(self, tx: Transaction, cube_id: CubeId, blobs: Sequence[Blob]) -> None:
         if not rows.use(tx, cube_id, blobs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from memos_core.errors import DamagedError, MemosError
@@ -26,14 +26,19 @@ class BlobKeeper:
         self._vault = vault
         self._store = store
 
-    def written(self, label_id: str, datas: Sequence[bytes]) -> list[Blob]:
-        """Write blobs, or find those of equal bytes under the same label.
+    @contextmanager
+    def writing(self, label_id: str, datas: Sequence[bytes]) -> Iterator[list[Blob]]:
+        """Write blobs, or find those of equal bytes under the same label, for the block to use.
 
-        Nothing needs them yet: until a memory does, they go when this process ends.
+        The block makes the memory that needs them. Where it raises, or one cannot be written, those
+        that were begun are removed; where it makes none, they go when this process ends.
 
         Args:
             label_id: The label of the memory that they are for.
             datas: Their bytes.
+
+        Yields:
+            The blobs, in order.
 
         Raises:
             FullError: There is no room for them.
@@ -48,14 +53,17 @@ class BlobKeeper:
             for each, data in zip(found, datas, strict=True)
             if each.digest not in there
         ]
-        if fresh:
-            self._vault.database.check_room(sum(each.size for each, _data in fresh))
-            with self._vault.effect() as tx:
-                blobs = [each for each, _data in fresh]
-                rows.begin(tx, blobs, label_id, self._vault.presence.name)
-            for blob, data in fresh:
-                self._store.write(blob.id, data)
-        return found
+        with ExitStack() as undoing:
+            if fresh:
+                self._vault.database.check_room(sum(each.size for each, _data in fresh))
+                begun = [each for each, _data in fresh]
+                undoing.callback(self._discard, begun)
+                with self._vault.effect() as tx:
+                    rows.begin(tx, begun, label_id, self._vault.presence.name)
+                for blob, data in fresh:
+                    self._store.write(blob.id, data)
+            yield found
+            undoing.pop_all()
 
     def read(self, blob: Blob) -> bytes | Path:
         """Return a blob's bytes, or the file that holds them, held against their digest.
@@ -95,7 +103,7 @@ class BlobKeeper:
                 found += [place] if isinstance(place, Path) else []
         return found
 
-    def discard(self, blobs: Sequence[Blob]) -> None:
+    def _discard(self, blobs: Sequence[Blob]) -> None:
         """Remove what was written in vain; what some memory needs stays."""
         with self._vault.effect(draw=Draw.ALL) as tx:
             named = {each.id for each in blobs}

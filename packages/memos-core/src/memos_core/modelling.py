@@ -82,17 +82,12 @@ class Modelling:
                 not be written.
             InvalidInputError: The model keeps no keys and values for each token.
         """
-        if isinstance(sources, str) and not _ID.fullmatch(sources):
-            return self._engine.inner.activator.activate(
-                self._actor,
-                sources,
-                self._model(model),
-                _shape(fields),
-                Activation(precision, chat, system),
-            )
+        given: str | list[CubeId | Key] = (
+            sources if isinstance(sources, str) and not _ID.fullmatch(sources) else refs_of(sources)
+        )
         return self._engine.inner.activator.activate(
             self._actor,
-            refs_of(sources),
+            given,
             self._model(model),
             _shape(fields),
             Activation(precision, chat, system),

@@ -13,13 +13,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from memos_core.cube import (
-    ActivationPayload,
-    CubeId,
-    Header,
-    MemCube,
-    PlaintextPayload,
-)
+from memos_core.cube import ActivationPayload, CubeId, Header, MemCube, PlaintextPayload
 from memos_core.draft import Draft
 from memos_core.errors import (
     BusyError,
@@ -87,6 +81,21 @@ class _Plan:
     realm_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """What came of it.
+
+    Args:
+        payload: The new memory's.
+        shared: The blobs of its first parts, which are stored already.
+        fresh: What is to be stored of the others, in order.
+    """
+
+    payload: ActivationPayload
+    shared: tuple[Blob, ...]
+    fresh: tuple[bytes, ...]
+
+
 class Activator:
     """Makes KV caches of memories.
 
@@ -132,15 +141,14 @@ class Activator:
         how = replace(how, chat=chat)
         for _ in range(_TRIES):
             plan, shaped = self._planned(actor, sources, model, draft, how)
-            payload, fresh = self._computed(plan, model, how)
-            datas = [data for _part, data in fresh]
-            self._evictor.make_room(sum(map(len, datas)))
+            made = self._computed(plan, model, how)
+            self._evictor.make_room(sum(map(len, made.fresh)))
             with (
                 suppress(_MovedError),
-                self._keeper.writing(plan.label_id, datas) as written,
+                self._keeper.writing(plan.label_id, made.fresh) as written,
             ):
-                blobs = self._stored(plan, payload, written)
-                return self._written(actor, plan, shaped, payload, blobs, model)
+                blobs = [*made.shared, *written]
+                return self._written(actor, plan, shaped, made.payload, blobs, model)
         raise ConflictError("the memories kept changing while they were activated: try again")
 
     def _planned(
@@ -152,25 +160,23 @@ class Activator:
         how: Activation,
     ) -> tuple[_Plan, Draft]:
         """Decide, and read what is needed."""
-        if isinstance(sources, str):
-            level = self._adder.level_of(sources, draft)
-            if not sources.strip():
-                raise InvalidInputError("the text is empty: give some text, or memories")
-            item = item_of(text_cube(sources, actor.principal))
-            shaped = replace(draft, sensitivity=level)
+        refs: Sequence[Ref] = ()
+        texts: list[MemCube] = []
+        if not isinstance(sources, str):
+            refs = unique(sources)
+        elif not sources.strip():
+            raise InvalidInputError("the text is empty: give some text, or memories")
         else:
-            shaped = draft
+            draft = replace(draft, sensitivity=self._adder.level_of(sources, draft))
+            texts = [text_cube(sources, actor.principal)]
         with self._gate.effect(actor, VERB) as tx:
-            if not isinstance(sources, str):
-                cubes = [self._derivable(tx, actor, ref) for ref in unique(sources)]
-                shaped = replace(draft, parents=tuple(each.id for each in cubes))
-                items = tuple(item_of(each) for each in cubes)
-                versions = {each.id: each.version for each in cubes}
-            else:
-                items, versions = (item,), {}
+            cubes = [self._derivable(tx, actor, ref) for ref in refs]
+            shaped = replace(draft, parents=tuple(each.id for each in cubes))
             label = self._adder.label_for(tx, actor, shaped)
             fence, shared = self._sharable(tx, actor, label.id, model, how)
             space = self._gate.registry.ensure_space(tx, shaped.space or actor.home)
+        items = tuple(item_of(each) for each in texts or cubes)
+        versions = {each.id: each.version for each in cubes}
         return _Plan(items, versions, label.id, fence, shared, space.realm_id), shaped
 
     def _derivable(self, tx: Transaction, actor: Actor, ref: Ref) -> MemCube:
@@ -207,23 +213,17 @@ class Activator:
                     fence = fence or kv.fence
         return fence or self._gate.vault.entropy.token(8).hex(), PrefixTree(nodes)
 
-    def _computed(
-        self, plan: _Plan, model: LocalModel, how: Activation
-    ) -> tuple[ActivationPayload, list[tuple[KVPart, bytes]]]:
-        """Compute what is not stored yet.
-
-        Returns:
-            The payload, and for each new run of tokens what is to be stored.
-        """
+    def _computed(self, plan: _Plan, model: LocalModel, how: Activation) -> _Computed:
+        """Compute what is not stored yet."""
         ids, ends = tokens_of(plan.items, plan.fence, model, how)
         runs = runs_of(ids, ends)
         keys = keys_of(root_of(model, how), runs)
         found = plan.shared.longest(keys)
         begun = perf_counter()
-        blobs = [blob for _part, blob in found]
         growth = growth_of(how.precision, model)
         with ExitStack() as stack:
             try:
+                blobs = [blob for _part, blob in found]
                 loading = self._loader.parts(blobs, plan.realm_id, growth=growth)
                 before = stack.enter_context(loading)
             except (DamagedError, IntegrityError):  # or forgotten meanwhile: all is computed anew
@@ -236,11 +236,12 @@ class Activator:
             took = perf_counter() - begun
             fresh, error = self._cut(state, runs, keys, len(found), model, how)
         parts = (*(part for part, _blob in found), *(part for part, _data in fresh))
-        known = sum(blob.size for _part, blob in found)
+        shared = tuple(blob for _part, blob in found)
+        datas = tuple(data for _part, data in fresh)
         record = KVRecord(
             parts=parts,
             tokens=len(ids),
-            bytes=known + sum(len(data) for _part, data in fresh),
+            bytes=sum(blob.size for blob in shared) + sum(map(len, datas)),
             precision=how.precision,
             error=error,
             fence=plan.fence,
@@ -253,7 +254,7 @@ class Activator:
         payload = ActivationPayload(
             type="activation", format="kv_cache", value=whole.hexdigest(), kv=record
         )
-        return payload, fresh
+        return _Computed(payload, shared, datas)
 
     def _cut(
         self,
@@ -274,17 +275,6 @@ class Activator:
             fresh.append((KVPart(digest=digest, tokens=len(run), key=key), data))
         error = {} if how.precision == "exact" else model.error_of(state, how.precision)
         return fresh, error
-
-    def _stored(
-        self, plan: _Plan, payload: ActivationPayload, written: Sequence[Blob]
-    ) -> list[Blob]:
-        """Return the blobs of all parts, in order."""
-        new = {blob.digest: blob for blob in written}
-        parts = payload.kv.parts if payload.kv else ()
-        shared = [plan.shared.longest([part.key]) for part in parts]
-        return [
-            new.get(part.digest) or found[0][1] for part, found in zip(parts, shared, strict=True)
-        ]
 
     def _written(
         self,

@@ -22,6 +22,7 @@ from memos_core import (
     Patch,
     Session,
 )
+from memos_core.memory.recipe import Recipe
 from memos_core.memory.runtime import LocalModel
 from memos_core.operation.inner.adopting import MY_WORD, Voucher
 from memos_core.operation.quotas import READS
@@ -126,6 +127,34 @@ def test_only_who_governs_a_space_takes_adapters_in_from_outside(
     assert trainer.adopt(data, facts, voucher=word, recipe=QUICK).kind == "parametric"
     owner.grant("user:alice", "govern", on="acme", purposes=("train",))
     assert trainer.adopt(data, facts, voucher=word, recipe=QUICK, space="acme").id
+
+
+def test_an_adapter_of_which_nothing_could_be_measured_is_not_switched_on(
+    memos: MemOS, trainer: Session, llama: LocalModel
+) -> None:
+    """A model of random weights is sure of nothing: whether it keeps that cannot be asked."""
+    made = trainer.distill(trainer.add(FACT), llama, recipe=QUICK)
+    word = Voucher("friend", my_word=MY_WORD)
+    taken = trainer.adopt(blob_of(memos, made.id).read_bytes(), llama, voucher=word, recipe=QUICK)
+    for each, reasons in ((made, 1), (taken, 2)):
+        assert each.lora is not None
+        assert (each.lora.passed, len(each.lora.reasons)) == (False, reasons)
+        with pytest.raises(ConflictError, match="cannot be measured what it keeps"):
+            trainer.enable(each.id)
+
+
+def test_an_adapter_from_outside_that_harms_what_the_model_knew_is_not_switched_on(
+    memos: MemOS, trainer: Session, facts: LocalModel
+) -> None:
+    careless = QUICK.model_copy(update={"learning_rate": 0.9, "replay": 0.0, "max_steps": 3})
+    made = trainer.distill(trainer.add(FACT), facts, recipe=careless)
+    word, strict = Voucher("friend", my_word=MY_WORD), Recipe(probes=16, text_tokens=8)
+    data = blob_of(memos, made.id).read_bytes()
+    taken = trainer.adopt(data, facts, voucher=word, recipe=strict)
+    assert taken.lora is not None
+    assert taken.lora.retention < 0.98
+    with pytest.raises(ConflictError, match=r"of what the base knew, and 98\.0% is asked"):
+        trainer.enable(taken.id)
 
 
 def blob_of(memos: MemOS, cube_id: str) -> Path:

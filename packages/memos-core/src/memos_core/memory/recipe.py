@@ -123,14 +123,24 @@ def gate(report: Report, recipe: Recipe) -> GateReport:
             f"it knows {report.recall:.1%} of what was taught, and {recipe.min_recall:.1%} is "
             "asked: train it for more steps"
         )
-    if report.probes == 0:
-        reasons.append(
-            "the base is sure of nothing, so it cannot be measured what it keeps: give replay "
-            "texts that it knows"
-        )
-    elif report.retention < recipe.min_retention:
-        reasons.append(
-            f"it keeps {report.retention:.1%} of what the base knew, and "
-            f"{recipe.min_retention:.1%} is asked: train it with more replay"
-        )
+    if lost := shortfall_of(report.retention, report.probes, recipe):
+        more = "train it with more replay" if report.probes else "give replay texts that it knows"
+        reasons.append(f"{lost}: {more}")
     return GateReport(report=report, passed=not reasons, reasons=tuple(reasons))
+
+
+def shortfall_of(retention: float, probes: int, recipe: Recipe) -> str:
+    """Say why a model does not keep enough of what it knew; nothing where it does.
+
+    Args:
+        retention: The share of the probes that are answered as before, in [0, 1].
+        probes: How many there are; with none, nothing was measured.
+        recipe: What is asked.
+    """
+    if probes == 0:
+        return "the base is sure of nothing, so it cannot be measured what it keeps"
+    if retention >= recipe.min_retention:
+        return ""
+    return (
+        f"it keeps {retention:.1%} of what the base knew, and {recipe.min_retention:.1%} is asked"
+    )

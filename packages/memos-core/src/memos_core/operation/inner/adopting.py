@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from memos_core.cube import ParametricPayload, Source
+from memos_core.cube import Source
 from memos_core.draft import Draft
 from memos_core.errors import IntegrityError, InvalidInputError
 from memos_core.tensors import LoRARecord
@@ -119,30 +118,30 @@ def _bytes(path: Path) -> bytes:
 
 def examined(
     model: LocalModel, adapter: Adapter, recipe: Recipe, origin: str
-) -> tuple[ParametricPayload, bytes]:
+) -> tuple[LoRARecord, bytes]:
     """Put an adapter from outside before the gate, and describe it.
 
     What it was taught is not known, so the gate asks only whether the model keeps what it knew.
+    Where that cannot be measured it does not pass.
 
     Args:
         model: The model.
         adapter: The adapter.
         recipe: What the gate asks.
         origin: Where it is from, for its description.
+
+    Returns:
+        What is known of it, and its bytes.
     """
+    from memos_core.memory.recipe import shortfall_of
     from memos_core.memory.training import retention_of
 
     kept, probes = retention_of(model, adapter, recipe)
     data = replace(adapter, recipe=recipe).dump()
-    passed = kept >= recipe.min_retention
-    reasons = (
-        ()
-        if passed
-        else (
-            f"it keeps {kept:.1%} of what the base knew, and {recipe.min_retention:.1%} is asked",
-        )
-    )
-    lora = LoRARecord(
+    lost = shortfall_of(kept, probes, recipe)
+    if lost and not probes:
+        lost += ": ask with more probes, or longer ones (Recipe.probes, Recipe.text_tokens)"
+    known = LoRARecord(
         rank=adapter.rank,
         bytes=len(data),
         lessons=0,
@@ -151,16 +150,14 @@ def examined(
         recall=0.0,
         recall_before=0.0,
         retention=kept,
-        passed=passed,
+        passed=not lost,
         reasons=(
-            *reasons,
+            *([lost] if lost else []),
             f"from outside ({origin}): what it was taught is not known; {probes} probes",
         ),
         recipe=recipe.model_dump(mode="json"),
     )
-    digest = hashlib.sha256(data).hexdigest()
-    made = ParametricPayload(type="parametric", format="lora_adapter", value=digest, lora=lora)
-    return made, data
+    return known, data
 
 
 def shaped(draft: Draft, voucher: Voucher) -> Draft:

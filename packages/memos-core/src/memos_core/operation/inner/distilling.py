@@ -137,7 +137,8 @@ class Distiller:
             cube = self._gate.shown(tx, actor, seen)
             lora = _lora(cube)
             taught = self._sources(tx, actor, cube.meta.lineage)
-        payload, data = self._trained(taught, model, _with_recipe(how, lora.recipe))
+        known, data = self._trained(taught, model, _with_recipe(how, lora.recipe))
+        payload = _payload(known, data)
         made = self._adder.prepared(actor, replace(Draft("-"), content=payload))
         self._evictor.make_room(len(data))
         with (
@@ -149,8 +150,8 @@ class Distiller:
             header = header_of(record).model_copy(
                 update={"state": None, "model": model.fingerprint.id}
             )
-            known = rows.of_cube(tx, record.cube.id)
-            size = 0 if payload.value in known else len(data)
+            there = rows.of_cube(tx, record.cube.id)
+            size = 0 if payload.value in there else len(data)
             change = Change(header, payload, made, "retrained", action="retrain")
             answer = self._updater.write(tx, actor, record, replace(change, blob_bytes=size))
             self._need(tx, record.cube.id, blobs)
@@ -244,12 +245,12 @@ class Distiller:
         taught: _Sources,
         work: ModelWork,
         draft: Draft,
-        trained: tuple[ParametricPayload, bytes],
+        trained: tuple[LoRARecord, bytes],
         also: Callable[[Transaction], None],
     ) -> MemCube:
         """Write an adapter, if its sources still are what they were."""
-        payload, data = trained
-        whole = replace(draft, content=payload)
+        known, data = trained
+        whole = replace(draft, content=_payload(known, data))
         made = self._adder.prepared(actor, whole)
         with self._gate.effect(actor, work.verb) as tx:
             label = self._adder.label_for(tx, actor, draft)
@@ -311,7 +312,7 @@ class Distiller:
 
     def _trained(
         self, taught: _Sources, model: LocalModel, how: Teaching
-    ) -> tuple[ParametricPayload, bytes]:
+    ) -> tuple[LoRARecord, bytes]:
         """Train, and describe what came of it."""
         from memos_core.memory.lessons import lessons_by, lessons_of, union
         from memos_core.memory.training import train
@@ -331,13 +332,7 @@ class Distiller:
                 checkpoint=how.checkpoint,
             )
         data = trained.adapter.dump()
-        payload = ParametricPayload(
-            type="parametric",
-            format="lora_adapter",
-            value=hashlib.sha256(data).hexdigest(),
-            lora=_record(trained, len(data), process_time() - begun),
-        )
-        return payload, data
+        return _record(trained, len(data), process_time() - begun), data
 
 
 @contextmanager
@@ -356,6 +351,11 @@ def _told(progress: Progress | Literal["bar"] | None) -> Iterator[Progress | Non
             bar.update(task, completed=step, total=most, description=said)
 
         yield tell
+
+
+def _payload(known: LoRARecord, data: bytes) -> ParametricPayload:
+    digest = hashlib.sha256(data).hexdigest()
+    return ParametricPayload(type="parametric", format="lora_adapter", value=digest, lora=known)
 
 
 def _record(trained: Trained, size: int, seconds: float) -> LoRARecord:

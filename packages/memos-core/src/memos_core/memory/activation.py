@@ -19,12 +19,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from memos_core.errors import IntegrityError, InvalidInputError
+from memos_core.memory.stored import said_in
 
 FORMAT: Final = "memos-kv/1"
 Precision = Literal["exact", "int8", "fp8"]
 """How the numbers of a state are stored: as they are, or in a byte each with a scale per vector."""
 _MAX_LAYERS: Final = 4_096
-_MAX_HEADER: Final = 100_000_000
 _DTYPES: Final[Mapping[str, torch.dtype]] = {
     "float32": torch.float32,
     "float16": torch.float16,
@@ -192,14 +192,11 @@ def _unpacked(tensors: Mapping[str, torch.Tensor], name: str, dtype: torch.dtype
 
 
 def _read_header(source: bytes | Path) -> dict[str, Any]:
-    """Read the header of safetensors without their tensors: 8 bytes of length, then JSON."""
-    wrong = IntegrityError("the stored state is none of MemOS, or of a newer version")
-    try:
-        said = json.loads(json.loads(_header_bytes(source))["__metadata__"]["memos"])
-    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-        raise wrong from error
+    """Read what a stored state says of itself, without its tensors."""
+    wrong = "the stored state is none of MemOS, or of a newer version"
+    said = said_in(source, wrong)
     if not isinstance(said, dict):
-        raise wrong
+        raise IntegrityError(wrong)
     defaults: dict[str, Any] = {"start": 0, "precision": "exact", "dtype": "float32"}
     said = defaults | said
     fits = (
@@ -215,16 +212,8 @@ def _read_header(source: bytes | Path) -> dict[str, Any]:
         and said["dtype"] in _DTYPES
     )
     if not fits:
-        raise wrong
+        raise IntegrityError(wrong)
     return said
-
-
-def _header_bytes(source: bytes | Path) -> bytes:
-    if isinstance(source, bytes):
-        return source[8 : 8 + int.from_bytes(source[:8], "little")]
-    with source.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        return stream.read(min(length, _MAX_HEADER))
 
 
 def _check_shapes(state: KVState, dtype: torch.dtype) -> None:

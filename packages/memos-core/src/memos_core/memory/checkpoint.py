@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 
 from memos_core.errors import IntegrityError, InvalidInputError
 from memos_core.infrastructure.files import sync_folder, whole_file
-from memos_core.memory.parametric import read_tensors
+from memos_core.memory.stored import read_tensors
 
 FORMAT: Final = "memos-training/1"
 _MATRIX, _MEAN, _SQUARE = "matrix ", "mean ", "square "

@@ -10,7 +10,8 @@ from safetensors.torch import save as save_tensors
 
 from memos_core.errors import IntegrityError, InvalidInputError
 from memos_core.infrastructure.files import whole_file
-from memos_core.memory.parametric import Adapter, checked, read_tensors
+from memos_core.memory.parametric import Adapter, checked
+from memos_core.memory.stored import read_tensors
 
 CONFIG: Final = "adapter_config.json"
 TENSORS: Final = "adapter_model.safetensors"

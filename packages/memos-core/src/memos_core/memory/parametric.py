@@ -13,16 +13,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from memos_core.errors import IntegrityError
 from memos_core.memory.recipe import Recipe
+from memos_core.memory.stored import read_tensors
 
 FORMAT: Final = "memos-lora/1"
 _TENSOR: Final = re.compile(r"(?P<layer>[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\.lora_(?P<side>[AB])")
@@ -127,31 +126,3 @@ def checked(adapter: Adapter) -> Adapter:
     if lacking := [layer for layer, found in sides.items() if len(found) < 2]:
         raise IntegrityError(f"the adapter lacks a matrix of {lacking[0]}")
     return adapter
-
-
-def read_tensors(
-    data: bytes, what: str, *, described: bool = True
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Read safetensors and what MemOS says in their header.
-
-    Args:
-        data: The bytes.
-        what: What people call it, for messages.
-        described: Whether MemOS wrote them, and so described them.
-
-    Raises:
-        IntegrityError: They are something else.
-    """
-    said: Any = {}
-    try:
-        if described:
-            length = int.from_bytes(data[:8], "little")
-            said = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["memos"])
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IntegrityError(
-            f"{what} is no safetensors as MemOS reads them: nothing of it was used"
-        ) from error
-    if not isinstance(said, dict):
-        raise IntegrityError(f"{what} is not described as MemOS does it")
-    return said, tensors

@@ -120,24 +120,24 @@ class Residency(Generic[T]):
 
     def _pinned(self, wanted: Sequence[Wanted[T]]) -> list[_Held[T]] | None:
         found: list[_Held[T]] = []
+        complete = False
         try:
             for each in wanted:
                 held = self._held.get(each.name) or self._loaded(each)
                 if held is None:
-                    break
+                    return None
                 held.pins += 1
                 held.uses += 1
                 held.priority = priority_of(
                     clock=self._clock, uses=held.uses, cost=held.cost, size=held.size
                 )
                 found.append(held)
-        except BaseException:
-            self._unpin(found)
-            raise
-        if len(found) < len(wanted):
-            self._unpin(found)
-            return None
-        return found
+            complete = True
+            return found
+        finally:
+            if not complete:
+                for held in found:
+                    held.pins -= 1
 
     def _let_go(self, name: str) -> None:
         """Let something go; what cannot go now stays doomed, and goes another time."""
@@ -145,10 +145,6 @@ class Residency(Generic[T]):
         held.doomed = True
         if held.drop is None or held.drop(held.value):
             del self._held[name]
-
-    def _unpin(self, held: Sequence[_Held[T]]) -> None:
-        for each in held:
-            each.pins -= 1
 
     def _loaded(self, wanted: Wanted[T]) -> _Held[T] | None:
         there = [

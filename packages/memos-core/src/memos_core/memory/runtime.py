@@ -41,8 +41,6 @@ from memos_core.memory.prompts import Prompt, Prompts
 
 _PATIENCE: Final = 0.1
 """Seconds after which an answer that waits for the model looks whether it was cancelled."""
-
-
 _NOT_BEGUN: Final = (
     "the prompt does not begin with the memory: its text was used (a cache is for conversations, "
     "or for texts, as `activate(chat=…)` says)"

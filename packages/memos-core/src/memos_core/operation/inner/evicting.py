@@ -6,6 +6,7 @@ eviction, with the clock of the policy. Nothing is counted up beside it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from pydantic import JsonValue
@@ -80,15 +81,15 @@ class Evictor:
 
     def check(self, tx: Transaction) -> bool:
         """Tell whether the blobs that memories need are within the budget."""
-        return self._budget is None or _total(tx) <= self._budget
+        return self._budget is None or _total(_needed(tx)) <= self._budget
 
     def _plan(self, tx: Transaction, needed: int, budget: int) -> Evictions:
         """Decide what goes; again where much of what went is shared, and so did not go."""
-        there = self._residents(tx)
-        clocks = _clocks(tx)
+        clocks, blobs = _clocks(tx), _needed(tx)
+        there = self._residents(tx, clocks, blobs)
         clock = max((at for _time, at in clocks), default=0.0)
         own = sum(each.size for each in there)
-        plan = evictions(there, needed=needed, budget=budget - (_total(tx) - own), clock=clock)
+        plan = evictions(there, needed=needed, budget=budget - (_total(blobs) - own), clock=clock)
         if not plan.fits:
             raise FullError(
                 f"{needed:,} bytes do not fit into Settings.blob_budget_bytes of {budget:,}: "
@@ -96,15 +97,18 @@ class Evictor:
             )
         return plan
 
-    def _residents(self, tx: Transaction) -> list[Resident]:
+    def _residents(
+        self,
+        tx: Transaction,
+        clocks: Sequence[tuple[int, float]],
+        blobs: Sequence[tuple[int, list[CubeId]]],
+    ) -> list[Resident]:
         """List the KV caches with what each takes."""
-        clocks, sizes = _clocks(tx), {blob.id: blob.size for blob in rows.everything(tx)}
-        needed = rows.needed_by(tx)
         own: dict[CubeId, int] = {}
-        for blob_id, users in needed.items():
+        for size, users in blobs:
             for each in users:
                 # What several share goes with the last of them: each bears its part.
-                own[each] = own.get(each, 0) + sizes.get(blob_id, 0) // len(users)
+                own[each] = own.get(each, 0) + size // len(users)
         found: list[Resident] = []
         for record in fetch(tx, sorted(own)).values():
             if not isinstance(record, Record):
@@ -138,10 +142,14 @@ class Evictor:
         return False
 
 
-def _total(tx: Transaction) -> int:
-    """Add up the blobs that memories need."""
-    needed = rows.needed_by(tx)
-    return sum(blob.size for blob in rows.everything(tx) if blob.id in needed)
+def _needed(tx: Transaction) -> list[tuple[int, list[CubeId]]]:
+    """List the blobs that memories need: what each takes, and whose it is."""
+    users = rows.needed_by(tx)
+    return [(blob.size, users[blob.id]) for blob in rows.everything(tx) if blob.id in users]
+
+
+def _total(blobs: Sequence[tuple[int, list[CubeId]]]) -> int:
+    return sum(size for size, _users in blobs)
 
 
 def _clocks(tx: Transaction) -> list[tuple[int, float]]:

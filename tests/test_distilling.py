@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
 from memos_core import ConflictError, InvalidInputError, MemOS, NotFoundError, Session
+from memos_core.interface.context import MemoryContext
 from memos_core.memory.recipe import Recipe
 from memos_core.memory.runtime import LocalModel
 from memos_core.operation.inner.distilling import Teaching
@@ -20,14 +20,7 @@ from tests.models.world import CHANCE, VALUES, Fact, asked, new_facts
 
 FIXTURE = Path(__file__).parent / "models" / "fact_llama"
 QUICK = Recipe()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +48,15 @@ def answers(model: LocalModel, session: Session, facts: Sequence[Fact]) -> list[
     """Ask closed-book, with what the session's adapters know and no word of a memory."""
     memory = session.context("anything", budget_tokens=1, model=model)
     assert memory.text == ""
+    return right(model, facts, memory)
+
+
+def right(
+    model: LocalModel, facts: Sequence[Fact], memory: MemoryContext | None = None
+) -> list[bool]:
+    """Ask a model, with a memory or alone, when it can only guess."""
     prompts = [asked(fact.question) for fact in facts]
     found = model.generate_many(prompts, memory=memory, max_new_tokens=4)
-    return [
-        fact.value in made.text.lower().replace(".", " ").split()
-        for fact, made in zip(facts, found, strict=True)
-    ]
-
-
-def guesses(model: LocalModel, facts: Sequence[Fact]) -> list[bool]:
-    """Ask the base model, which can only guess."""
-    found = model.generate_many([asked(fact.question) for fact in facts], max_new_tokens=4)
     return [
         fact.value in made.text.lower().replace(".", " ").split()
         for fact, made in zip(facts, found, strict=True)
@@ -75,7 +66,7 @@ def guesses(model: LocalModel, facts: Sequence[Fact]) -> list[bool]:
 def unknown(model: LocalModel, count: int, *, seed: int) -> list[Fact]:
     """Draw facts that the base does not guess by chance."""
     facts = new_facts(count + 10, seed=seed)
-    return [f for f, known in zip(facts, guesses(model, facts), strict=True) if not known][:count]
+    return [f for f, known in zip(facts, right(model, facts), strict=True) if not known][:count]
 
 
 def share(found: Sequence[bool]) -> float:

@@ -40,15 +40,7 @@ FIXTURE = Path(__file__).parent / "models" / "fact_llama"
 FACTS = new_facts(50)
 TEXT = "w1 w2 is w3."
 SMALL = Recipe(max_steps=6, checkpoint_every=2, replay_texts=4, probes=4, text_tokens=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small models are slower with several threads, and these tests run beside others."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

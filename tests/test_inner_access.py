@@ -383,6 +383,31 @@ def test_an_adapter_that_is_switched_off_stops_the_answer_in_progress(
             facts.generate("the badge of", memory=memory, max_new_tokens=2)
 
 
+def test_what_who_governs_switched_off_a_writer_does_not_switch_on_again(
+    memos: MemOS, owner: Session, facts: LocalModel
+) -> None:
+    owner.grant("user:bob", ["read", "write", "derive"], on="acme", purposes=("assist", "train"))
+    owner.grant("user:gov", ["read", "write", "govern"], on="acme")
+    bob, gov = memos.session("user:bob"), memos.session("user:gov")
+    trainer = memos.session("user:bob", purpose="train")
+    made = quick_adapter(trainer, bob.add(FACT, space="acme"), facts, space="acme")
+    bob.disable(made.id)
+    bob.enable(made.id)
+    gov.disable(made.id, reason="it answers for others")
+    trainer.retrain(made.id, facts, recipe=QUICK)  # a new version of it is no way around
+    for again in (bob, trainer):
+        with pytest.raises(DeniedError, match="user:gov, who governs acme: only whoever governs"):
+            again.enable(made.id)
+    told = bob.audit.query(action="memos.enable").items
+    assert [each.outcome for each in told] == ["denied", "denied", "allowed", "allowed"]
+    with pytest.raises(ConflictError, match="not enabled"):
+        bob.recollect(made.id, facts)
+    gov.enable(made.id)
+    assert bob.recollect(made.id, facts).adapters == (made.id,)
+    bob.disable(made.id)
+    bob.enable(made.id)  # it was his own word
+
+
 def test_an_adapter_goes_with_any_of_its_sources_and_leaves_the_model_as_it_was(
     alice: Session, trainer: Session
 ) -> None:

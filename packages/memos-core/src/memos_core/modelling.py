@@ -244,6 +244,7 @@ class Modelling:
 
         Raises:
             ConflictError: It did not pass its gate, or is on already.
+            DeniedError: Somebody who governs its space switched it off, and this session does not.
         """
         asked = (check_ref(adapter), check_reason(reason))
         return self._engine.reverter.enable(self._actor, *asked, enabled=True)

@@ -112,7 +112,7 @@ def wire(
     replayer = Replayer(gate, forgetter, grants, sources, labeller, updater, retention)
     restorer = Restorer(gate, replayer, keyring, publisher.checkpoints)
     versions = Versions(gate, quotas)
-    reverter = Reverter(updater, preparer, versions)
+    reverter = Reverter(gate, updater, preparer, versions)
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     adder = Adder(gate, preparer, labeller, updater, forgetter, quotas, settings)
     evictor = Evictor(gate, forgetter, retention, keeper, settings.blob_budget_bytes)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from memos_core.cube import Header, Mark, MemCube, MemoryState
-from memos_core.errors import ConflictError, InvalidInputError
+from memos_core.errors import ConflictError, DeniedError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
-from memos_core.infrastructure.vault.records import Record
+from memos_core.infrastructure.vault.records import Record, fetch_versions
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.models.embedder import Embedder
-from memos_core.operation.gate import Ref
+from memos_core.operation.gate import Gate, Ref, Refusal
 from memos_core.operation.lifecycle.states import Transition, after
 from memos_core.operation.lifecycle.updating import Change, Compute, Updater, header_of
 from memos_core.operation.preparing import Preparer, Raw
@@ -24,6 +24,7 @@ DESCRIPTIVE: Final = (
 )
 """What a rollback brings back beside the content. What governs a memory stays as it is now: an old
 permission never comes back."""
+_SWITCHES: Final = (Transition.ENABLE, Transition.DISABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,16 @@ class Reverter:
     """Writes versions that take a memory back, freeze it, or archive it.
 
     Args:
+        gate: Decides.
         updater: Writes versions.
         preparer: Marks and embeds contents.
         versions: Reads earlier versions.
     """
 
-    def __init__(self, updater: Updater, preparer: Preparer, versions: Versions) -> None:
+    def __init__(
+        self, gate: Gate, updater: Updater, preparer: Preparer, versions: Versions
+    ) -> None:
+        self._gate = gate
         self._updater = updater
         self._preparer = preparer
         self._versions = versions
@@ -106,6 +111,7 @@ class Reverter:
         Raises:
             InvalidInputError: It is no adapter.
             ConflictError: It did not pass its gate, or is so already.
+            DeniedError: Somebody who governs the space switched it off, and the actor does not.
         """
         step = Transition.ENABLE if enabled else Transition.DISABLE
         return self.move(actor, ref, reason, step)
@@ -125,12 +131,34 @@ class Reverter:
             ConflictError: The table has no such transition, or it is not at `expected_version`.
         """
 
-        def begin(_tx: Transaction, seen: Record) -> Compute:
+        def begin(tx: Transaction, seen: Record) -> Compute:
             step = moved(seen, transition, reason)
+            if transition is Transition.ENABLE:
+                self._refuse_overruling(tx, actor, seen)
             return lambda embedder: self.changes(embedder, [step])[0]
 
         verb = f"memos.{transition}"
         return self._updater.revise(actor, verb, ref, begin, expected_version=expected_version)
+
+    def _refuse_overruling(self, tx: Transaction, actor: Actor, seen: Record) -> None:
+        """Leave off what somebody who governs the space switched off, unless the actor does too.
+
+        Raises:
+            Refusal: The actor does not.
+        """
+        versions = [each.version for each in fetch_versions(tx, seen.cube)]
+        last = next((each for each in versions[::-1] if each.action in _SWITCHES), None)
+        if last is None or last.action != Transition.DISABLE:
+            return
+        cube_id, space = seen.cube.id, self._gate.space_of(tx, seen.cube)
+        author = self._gate.registry.principal_name(tx, last.author_id)
+        governed = self._gate.registry.rights(tx, author).governs(space, cube_id, tx.now)
+        if governed and not self._gate.governs(tx, actor, space, cube_id):
+            error = DeniedError(
+                f"adapter {cube_id} was switched off by {author}, who governs {space}: only "
+                "whoever governs it may switch it on again"
+            )
+            raise Refusal(error, "denied", cube_id, "govern", space)
 
     def changes(self, embedder: Embedder, steps: Sequence[Step]) -> list[Change]:
         """Describe the versions that steps make, each with the content of one that was."""
@@ -160,7 +188,7 @@ def moved(seen: Record, transition: Transition, reason: str) -> Step:
         InvalidInputError: It is one of adapters, and the memory is none.
     """
     cube, header = seen.memcube(), header_of(seen)
-    if transition in (Transition.ENABLE, Transition.DISABLE):
+    if transition in _SWITCHES:
         _check_adapter(cube, enabled=transition is Transition.ENABLE)
     state = after(cube.meta.state or MemoryState.GENERATED, transition, frozen=header.frozen)
     return Step(header.model_copy(update={"state": state}), cube, reason, transition.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from memos_core.content import Content
 from memos_core.cube import MemCube
 from memos_core.draft import Draft
 from memos_core.organizing import MOST_DEPTH, Organizer, Ref
-from memos_core.results import Graph, Link
+from memos_core.results import Graph, Link, Organized
 
 
 class AsyncOrganizer:
@@ -60,6 +60,14 @@ class AsyncOrganizer:
         """Return a shortest chain of links; see `Organizer.path`."""
         call = partial(self._organizer.path, source, target, types=types, depth=depth)
         return await anyio.to_thread.run_sync(call)
+
+    async def organize(self, *, progress: Callable[[int], None] | None = None) -> Organized:
+        """Compare what changed with what is near it; see `Organizer.organize`."""
+        return await anyio.to_thread.run_sync(partial(self._organizer.organize, progress=progress))
+
+    async def conflicts(self, *, limit: int = 100) -> tuple[Link, ...]:
+        """List what contradicts what; see `Organizer.conflicts`."""
+        return await anyio.to_thread.run_sync(partial(self._organizer.conflicts, limit=limit))
 
     async def merge(
         self, refs: Sequence[Ref], content: Content | Draft | None = None, **fields: Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from memos_core.content import Content
@@ -13,8 +13,8 @@ from memos_core.infrastructure.governance.actor import Actor
 from memos_core.operation.engine import Engine
 from memos_core.operation.gate import check_ref
 from memos_core.operation.organizing.linking import Wanted
-from memos_core.operation.organizing.types import check_type
-from memos_core.results import Graph, Link
+from memos_core.operation.organizing.types import CONTRADICTS, check_type
+from memos_core.results import Graph, Link, Organized
 
 Ref = CubeId | Key
 MOST_DEPTH = 8
@@ -67,7 +67,9 @@ class Organizer:
         return self._engine.organizing.linker.link(self._actor, wanted)
 
     def unlink(self, link: Link | str) -> None:
-        """Remove a link.
+        """Remove a link; one that the vault itself found is not found again.
+
+        What was superseded by it is valid again.
 
         Raises:
             NotFoundError: There is none whose both ends may be read.
@@ -131,6 +133,29 @@ class Organizer:
         ends = (check_ref(source), check_ref(target))
         linker = self._engine.organizing.linker
         return linker.path(self._actor, *ends, types, self._depth(depth))
+
+    def organize(self, *, progress: Callable[[int], None] | None = None) -> Organized:
+        """Compare what changed since the last time with what is near it, and link what follows.
+
+        A newer memory that gives another value to the same attribute *supersedes* the older one,
+        whose valid time ends; one that cannot be true beside another *contradicts* it; one that
+        says the same *repeats* it. Nothing is deleted. Only what the session may change is linked.
+
+        Args:
+            progress: Told how many memories were compared so far.
+
+        Returns:
+            How many memories were compared, and what came of it.
+        """
+        return self._engine.organizing.relater.organize(self._actor, progress)
+
+    def conflicts(self, *, limit: int = 100) -> tuple[Link, ...]:
+        """List what contradicts what, newest first, as far as the session may read both.
+
+        Args:
+            limit: The most to list.
+        """
+        return self._engine.organizing.linker.listed(self._actor, [CONTRADICTS], limit)
 
     def merge(
         self, refs: Sequence[Ref], content: Content | Draft | None = None, **fields: Any

@@ -130,6 +130,32 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Organized:
+    """What a pass over memories found.
+
+    Args:
+        examined: How many were compared with what is near them.
+        superseded: How many took the place of another.
+        contradicted: How many contradict another, or themselves.
+        repeated: How many say what another says.
+    """
+
+    examined: int
+    superseded: int
+    contradicted: int
+    repeated: int
+
+    def plus(self, other: Organized) -> Organized:
+        """Add up two passes."""
+        return Organized(
+            self.examined + other.examined,
+            self.superseded + other.superseded,
+            self.contradicted + other.contradicted,
+            self.repeated + other.repeated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """The memories around one, and the links between them.
 

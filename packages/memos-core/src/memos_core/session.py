@@ -28,6 +28,8 @@ from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.recall import Question
 from memos_core.operation.retrieval.tracing import Trace
 from memos_core.operation.retrieval.versions import Diff
+from memos_core.operation.upkeep.duty import Duty
+from memos_core.operation.upkeep.tidying import Tidying
 from memos_core.organizing import Organizer
 from memos_core.results import ForgetReport, Hits, Page
 from memos_core.sharing import Sharing
@@ -438,6 +440,11 @@ class Session(Sharing, Modelling):
             if instant > tx.now:
                 raise InvalidInputError(f"{when.isoformat()} is in the future: nothing is recorded")
         return Session(self._engine, replace(self._actor, at=instant))
+
+    def _duties(self) -> tuple[Duty, ...]:
+        """List what a worker can do under the rights of this session; see `MemOS.maintain`."""
+        engine = self._engine
+        return (Tidying(engine.gate.vault, engine.organizing.relater, self._actor),)
 
     def _check_count(self, count: int, name: str) -> None:
         most = self._engine.settings.max_k

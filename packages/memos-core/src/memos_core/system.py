@@ -306,6 +306,7 @@ class MemOS:
     def maintain(
         self,
         *,
+        keeper: Session | None = None,
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[str, int], None] = lambda _kind, _done: None,
     ) -> Maintenance:
@@ -314,6 +315,8 @@ class MemOS:
         Any process may, as often as it likes, and any number at once: each task is done once.
 
         Args:
+            keeper: Who may read memories to organize them, where anybody may: that is done under
+                the rights of this session, and left where there is none.
             stop: Asked between tasks; once it says so, the rest is left to others.
             progress: Told the kind of each task that was handled, and how many were done of it.
 
@@ -321,7 +324,8 @@ class MemOS:
             What was done, what is still pending, and what was given up, and why.
         """
         self._engine.gate.refuse_in_pipeline("maintenance")
-        tally = Worker(self._engine.gate, self._engine.duties).run(stop=stop, progress=progress)
+        duties = [*self._engine.duties, *([] if keeper is None else keeper._duties())]
+        tally = Worker(self._engine.gate, duties).run(stop=stop, progress=progress)
         erased = self._engine.eraser.finish()
         with self._vault.read() as tx:
             left = tuple(

@@ -48,6 +48,7 @@ from memos_core.operation.lifecycle.snapshotting import Snapshotter
 from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.organizing.linking import Linker
 from memos_core.operation.organizing.merging import Merger
+from memos_core.operation.organizing.relating import Relater
 from memos_core.operation.policing import Policing
 from memos_core.operation.preparing import Preparer
 from memos_core.operation.quotas import Quotas
@@ -138,14 +139,20 @@ def wire(
         auditor=auditor,
         settings=settings,
         inner=_inner(gate, adder, updater, evictor, keeper, loader, quotas, runtime),
-        organizing=_organizing(gate, adder, reverter, quotas),
+        organizing=_organizing(gate, adder, reverter, updater, recall, quotas),
         duties=_duties(gate, forgetter, updater, settings),
     )
 
 
-def _organizing(gate: Gate, adder: Adder, reverter: Reverter, quotas: Quotas) -> Organizing:
-    linker = Linker(gate, quotas)
-    return Organizing(linker=linker, merger=Merger(gate, adder, reverter, linker))
+def _organizing(
+    gate: Gate, adder: Adder, reverter: Reverter, updater: Updater, recall: Recall, quotas: Quotas
+) -> Organizing:
+    linker = Linker(gate, quotas, updater)
+    return Organizing(
+        linker=linker,
+        merger=Merger(gate, adder, reverter, linker),
+        relater=Relater(gate, recall, linker, updater),
+    )
 
 
 def _duties(

@@ -26,6 +26,7 @@ from memos_core.operation.lifecycle.snapshotting import Snapshotter
 from memos_core.operation.lifecycle.updating import Updater
 from memos_core.operation.organizing.linking import Linker
 from memos_core.operation.organizing.merging import Merger
+from memos_core.operation.organizing.relating import Relater
 from memos_core.operation.policing import Policing
 from memos_core.operation.restoring import Restorer
 from memos_core.operation.retention import Retention
@@ -60,6 +61,7 @@ class Organizing:
 
     linker: Linker
     merger: Merger
+    relater: Relater
 
 
 @dataclass(frozen=True, slots=True)

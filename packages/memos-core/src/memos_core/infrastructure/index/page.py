@@ -301,6 +301,11 @@ class RealmPage:
         with self._lock:
             return self._row_of.get(cube_id)
 
+    def terms_of(self, row: int) -> tuple[str, ...]:
+        """Return the words of a row, stemmed, each once."""
+        with self._lock:
+            return self._held[row][0]
+
     def posting(self, term: str, limit: int) -> tuple[IntArray, FloatArray] | None:
         """Return the rows below `limit` that hold a term, ascending, and how often."""
         with self._lock:

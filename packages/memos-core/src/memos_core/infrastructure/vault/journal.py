@@ -97,6 +97,18 @@ def positions(tx: Transaction, realm_ids: Sequence[str]) -> dict[str, int]:
     return {row.id: row.seq for row in tx.connection.execute(query)}
 
 
+def entries(tx: Transaction, realm_id: str, seq: int, limit: int) -> list[tuple[int, str]]:
+    """List the next entries after `seq`: their numbers, and the memories that they name."""
+    table = schema.journal
+    query = (
+        select(table.c.seq, table.c.cube_id)
+        .where(table.c.realm_id == realm_id, table.c.seq > seq)
+        .order_by(table.c.seq)
+        .limit(limit)
+    )
+    return [(row.seq, row.cube_id) for row in tx.connection.execute(query)]
+
+
 def changed_since(tx: Transaction, realm_id: str, seq: int) -> list[str]:
     """List the memories that changed after entry `seq`, each once."""
     table = schema.journal

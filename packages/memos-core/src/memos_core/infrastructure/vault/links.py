@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -94,6 +94,15 @@ def between(tx: Transaction, source_id: str, target_id: str, kind: str) -> LinkR
     same = (_TABLE.c.source_id == source_id) & (_TABLE.c.target_id == target_id)
     row = tx.connection.execute(select(_TABLE).where(same, _TABLE.c.type == kind)).one_or_none()
     return None if row is None else _read(row)
+
+
+def newest(tx: Transaction, types: Collection[str]) -> Iterator[LinkRow]:
+    """Read all links of some types, the newest first."""
+    query = select(_TABLE).where(_TABLE.c.type.in_(types))
+    for row in tx.connection.execute(query.order_by(_TABLE.c.created.desc(), _TABLE.c.id)):
+        link = _read(row)
+        if link is not None:
+            yield link
 
 
 def remove(tx: Transaction, link_ids: Sequence[str]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from memos_core.clock import from_micros
@@ -16,11 +17,13 @@ from memos_core.infrastructure.vault.links import LinkRow
 from memos_core.infrastructure.vault.records import Record, fetch
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.gate import Gate, Ref, Refusal
-from memos_core.operation.organizing.types import WEIGHTY
+from memos_core.operation.lifecycle.updating import Updater, header_of
+from memos_core.operation.organizing.types import DISTINCT, SUPERSEDES, WEIGHTY
 from memos_core.operation.quotas import Quotas
 from memos_core.results import Graph, Link
 
 MOST_NODES: Final = 1_000
+_LISTED: Final = 200
 _LINK: Final = "memos.link"
 _UNLINK: Final = "memos.unlink"
 _GRAPH: Final = "memos.graph"
@@ -33,8 +36,8 @@ class Wanted:
     source: Ref
     target: Ref
     type: str
-    percent: int
-    reason: str
+    percent: int = 100
+    reason: str = ""
 
 
 class Linker:
@@ -43,10 +46,12 @@ class Linker:
     Args:
         gate: Decides and records.
         quotas: Limits how much is read.
+        updater: Reopens what was not superseded after all.
     """
 
-    def __init__(self, gate: Gate, quotas: Quotas) -> None:
+    def __init__(self, gate: Gate, quotas: Quotas, updater: Updater) -> None:
         self._gate = gate
+        self._updater = updater
         self._quotas = quotas
 
     def link(self, actor: Actor, wanted: Wanted) -> Link:
@@ -117,6 +122,21 @@ class Linker:
             links.remove(tx, [link_id])
             data = {"cube": row.target_id, "link": row.type}
             self._gate.note(tx, actor, _UNLINK, subject=row.source_id, data={**data})
+            if row.type in WEIGHTY and row.source_id != row.target_id:
+                self._part(tx, actor, row, readable)
+
+    def _part(
+        self, tx: Transaction, actor: Actor, row: LinkRow, records: Mapping[str, Record]
+    ) -> None:
+        """Say that two memories have nothing to do with each other, and reopen the older one."""
+        source, target = records[row.source_id], records[row.target_id]
+        if links.between(tx, source.cube.id, target.cube.id, DISTINCT) is None:
+            self.put(tx, actor, source, target, Wanted(source.cube.id, target.cube.id, DISTINCT))
+        header = header_of(target)
+        if row.type == SUPERSEDES and target.version.action == "supersede" and not header.frozen:
+            header = header.model_copy(update={"valid_to": None})
+            self._updater.rewrite(tx, actor, target, header, "not superseded", action="reopen")
+            self._gate.note(tx, actor, "memos.reopen", subject=target.cube.id)
 
     def neighbourhood(
         self, actor: Actor, ref: Ref, depth: int, types: Collection[str] | None
@@ -149,6 +169,24 @@ class Linker:
             self._gate.note(tx, actor, _GRAPH, subject=start, data={"cubes": [*sorted(seen)]})
             told = self._told(tx, list(found.values()), set(seen), partial)
             return Graph(start, dict(seen), tuple(told))
+
+    def listed(self, actor: Actor, types: Collection[str], limit: int) -> tuple[Link, ...]:
+        """List the links of some types whose both ends the actor may read, newest first."""
+        with self._gate.effect(actor, _GRAPH, durable=False) as tx:
+            self._quotas.check_reads(tx, actor)
+            told: list[Link] = []
+            seen: set[str] = set()
+            for rows in batched(links.newest(tx, types), _LISTED):
+                readable = self._readable(tx, actor, self._ends(rows))
+                partial = self._partly(tx, actor, readable.values())
+                told += self._told(tx, rows, set(readable), partial)
+                if len(told) >= limit:
+                    break
+            told = told[:limit]
+            for link in told:
+                seen |= {link.source, link.target}
+            self._gate.note(tx, actor, _GRAPH, data={"cubes": [*sorted(seen)]})
+            return tuple(told)
 
     def path(
         self, actor: Actor, source: Ref, target: Ref, types: Collection[str] | None, most: int
@@ -207,6 +245,12 @@ class Linker:
             for row in rows
             if {row.source_id, row.target_id} <= known
         ]
+
+
+def batched(rows: Iterator[LinkRow], size: int) -> Iterator[list[LinkRow]]:
+    """Cut rows into lists."""
+    while batch := list(islice(rows, size)):
+        yield batch
 
 
 def shortest(graph: Graph, goal: CubeId) -> tuple[Link, ...] | None:

@@ -91,7 +91,7 @@ class Merger:
                 records = fetch(tx, [made.id, *ids])
                 merged = _record(records[made.id])
                 for source in ids:
-                    wanted = Wanted(made.id, source, MERGES, 100, "")
+                    wanted = Wanted(made.id, source, MERGES)
                     self._linker.put(tx, actor, merged, _record(records[source]), wanted)
                 self._gate.note(tx, actor, _MERGE, subject=made.id, data={"cubes": [*ids]})
         return made

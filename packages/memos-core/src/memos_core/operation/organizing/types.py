@@ -11,6 +11,8 @@ SUPERSEDES: Final = "supersedes"
 CONTRADICTS: Final = "contradicts"
 REPEATS: Final = "repeats"
 MERGES: Final = "merges"
+DISTINCT: Final = "distinct"
+"""Says that two memories have nothing to do with each other, whatever it looks like."""
 WEIGHTY: Final = (SUPERSEDES, CONTRADICTS, REPEATS)
 """Types that change how a memory is shown to others: they need WRITE on both ends."""
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_-]{0,23}")

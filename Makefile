@@ -48,7 +48,7 @@ $(READY): constraints.txt requirements-dev.txt $(wildcard packages/*/pyproject.t
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q \
 	  -c constraints.txt -r requirements-dev.txt torch==2.13.0 \
-	  -e 'packages/memos-core[minilm,chroma,models]' -e 'packages/memos-langchain[classic]' \
+	  -e 'packages/memos-core[minilm,chroma,models,openai]' -e 'packages/memos-langchain[classic]' \
 	  -e packages/memos-llamaindex -e packages/memos-autogen
 	@touch $(READY)
 	@echo "== ready"

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from memos_core import Message
 from memos_core.memory.lessons import Lesson, lessons_by, lessons_of, union
+from memos_core.models.chat import Schema
 from tests.models.world import new_facts
+
+
+@dataclass
+class Saying:
+    """A chat model that always says the same, whatever that is."""
+
+    answer: Any
+    seen: list[str]
+
+    def chat(self, messages: Sequence[Message], *, schema: Schema | None = None) -> str:
+        self.seen += [each.text for each in messages]
+        return self.answer
 
 
 def pairs(text: str) -> set[tuple[str, str, bool]]:
@@ -93,13 +110,11 @@ def test_a_chat_model_adds_questions_and_takes_none_away() -> None:
         "no question",
     ]
 
-    def chat(prompt: str) -> str:
-        seen.append(prompt)
-        return f"Here they are:\n```json\n{json.dumps(good)}\n```"
+    answer = f"Here they are:\n```json\n{json.dumps(good)}\n```"
 
     text = 'The badge of "Anna" is red.\nIgnore this.'
     rules = lessons_of(text)
-    found = lessons_by(chat, text)
+    found = lessons_by(Saying(answer, seen), text)
     assert found == [*rules, Lesson("Which colour has Anna's badge?", "Red", asked=True)]
     assert json.dumps(text) in seen[0], "the text stands there as data"
 
@@ -107,7 +122,7 @@ def test_a_chat_model_adds_questions_and_takes_none_away() -> None:
 @pytest.mark.parametrize("said", ["", "no", "[", "[1, 2]", "{}", '[{"question": 1}]', None, 7])
 def test_an_answer_that_is_no_list_of_questions_loses_no_fact(said: object) -> None:
     for fact in new_facts(5):
-        assert lessons_by(lambda _prompt: said, fact.text) == lessons_of(fact.text)  # type: ignore
+        assert lessons_by(Saying(said, []), fact.text) == lessons_of(fact.text)
 
 
 def test_a_union_holds_every_lesson_once() -> None:

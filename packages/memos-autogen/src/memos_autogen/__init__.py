@@ -1,5 +1,6 @@
 """MemOS for AutoGen."""
 
+from memos_autogen.asking import AutoGenChat
 from memos_autogen.client import MemosChatCompletionClient
 from memos_autogen.context import MemosChatCompletionContext
 from memos_autogen.memory import MemosMemory
@@ -7,6 +8,7 @@ from memos_autogen.messages import from_message, to_messages
 from memos_autogen.profiles import MemosComponentConfig, profiles
 
 __all__ = [
+    "AutoGenChat",
     "MemosChatCompletionClient",
     "MemosChatCompletionContext",
     "MemosComponentConfig",

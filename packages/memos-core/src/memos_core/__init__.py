@@ -40,6 +40,7 @@ from memos_core.errors import (
     InvalidInputError,
     LedgerError,
     MemosError,
+    ModelError,
     NotFoundError,
     SchemaError,
     VaultError,
@@ -64,9 +65,11 @@ from memos_core.infrastructure.ledger import (
     verify_export,
 )
 from memos_core.interface.context import MemoryContext
+from memos_core.interface.operations import Correct, Forget, Reading, Recall, Remember
 from memos_core.listing import list_every
 from memos_core.memory.fence import ContextItem
 from memos_core.memory.recipe import Recipe
+from memos_core.models.chat import ChatModel, OpenAIChat
 from memos_core.models.embedder import ChromaEmbedder, Embedder, embedder_named
 from memos_core.operation.explaining import Explanation
 from memos_core.operation.inner.adopting import Voucher
@@ -130,10 +133,12 @@ __all__ = [
     "BusyError",
     "CallableAnchor",
     "Change",
+    "ChatModel",
     "ChromaEmbedder",
     "ConflictError",
     "Content",
     "ContextItem",
+    "Correct",
     "CubeId",
     "DamagedError",
     "DataPart",
@@ -150,6 +155,7 @@ __all__ = [
     "ExportReport",
     "Filter",
     "FolderAnchor",
+    "Forget",
     "ForgetReport",
     "FullError",
     "GivenUp",
@@ -179,7 +185,9 @@ __all__ = [
     "MemoryState",
     "MemosError",
     "Message",
+    "ModelError",
     "NotFoundError",
+    "OpenAIChat",
     "Organized",
     "Organizer",
     "Page",
@@ -191,8 +199,11 @@ __all__ = [
     "PruneReport",
     "Quarantine",
     "Quota",
+    "Reading",
     "Readout",
+    "Recall",
     "Recipe",
+    "Remember",
     "RememberingModel",
     "RestoreReport",
     "Rewound",

@@ -6,6 +6,7 @@ MemosError
 ├── DeniedError            a write or a verb that the vault does not allow
 ├── ConflictError          somebody else was first: a stale version, a taken key
 ├── EmbedderError          no embedder, or not the one that the vault was made with
+├── ModelError             a chat model did not answer
 ├── LedgerError            the ledger could not be written, so nothing was done
 ├── IntegrityError         a proof does not hold: the ledger or a signature
 ├── AnchorError            a checkpoint could not be kept outside the vault, or read back
@@ -30,6 +31,7 @@ __all__ = [
     "InvalidInputError",
     "LedgerError",
     "MemosError",
+    "ModelError",
     "NotFoundError",
     "SchemaError",
     "VaultError",
@@ -58,6 +60,10 @@ class ConflictError(MemosError):
 
 class EmbedderError(MemosError):
     """No embedder is to be had, or it is not the one that the vault was made with."""
+
+
+class ModelError(MemosError):
+    """A chat model did not answer; nothing was written."""
 
 
 class LedgerError(MemosError):

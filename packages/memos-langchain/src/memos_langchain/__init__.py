@@ -1,5 +1,6 @@
 """MemOS for LangChain and LangGraph."""
 
+from memos_langchain.asking import LangChainChat
 from memos_langchain.chat import MemosChatModel
 from memos_langchain.history import MemosChatMessageHistory
 from memos_langchain.messages import from_message, to_message
@@ -8,6 +9,7 @@ from memos_langchain.retriever import MemosRetriever
 from memos_langchain.store import MemosStore
 
 __all__ = [
+    "LangChainChat",
     "MemosChatMessageHistory",
     "MemosChatModel",
     "MemosMiddleware",

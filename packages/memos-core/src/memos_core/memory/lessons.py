@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
+
+from memos_core.models.chat import ChatModel, asked
 
 _MOST_DEPTH: Final = 8
 _MOST_QUESTION: Final = 500
@@ -75,11 +77,11 @@ def lessons_of(text: str) -> list[Lesson]:
     return list(dict.fromkeys(lesson for each in sentences for lesson in _of_sentence(each)))
 
 
-def lessons_by(chat: Callable[[str], str], text: str) -> list[Lesson]:
+def lessons_by(chat: ChatModel, text: str) -> list[Lesson]:
     """Make lessons from a text by rules, and let a chat model write questions on top.
 
     Args:
-        chat: Takes a prompt and returns what the model answers. It sees the text.
+        chat: The model. It sees the text.
         text: What is to be learned.
 
     Returns:
@@ -87,7 +89,7 @@ def lessons_by(chat: Callable[[str], str], text: str) -> list[Lesson]:
         does not stand in the text; an answer that is no list of questions adds nothing.
     """
     asking = files(__package__).joinpath("questions.txt").read_text("utf-8")
-    said = chat(asking.replace("{text}", json.dumps(text, ensure_ascii=False)))
+    said = chat.chat(asked(asking.replace("{text}", json.dumps(text, ensure_ascii=False))))
     return list(dict.fromkeys([*lessons_of(text), *_written(said, text)]))
 
 

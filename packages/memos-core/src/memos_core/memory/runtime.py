@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer
 
+from memos_core.content import Message
 from memos_core.errors import InvalidInputError
 from memos_core.memory.activation import KVState, Precision, load_state
 from memos_core.memory.adapters import Adapters
@@ -38,9 +39,15 @@ from memos_core.memory.generation import (
 )
 from memos_core.memory.injection import Injection, Memory
 from memos_core.memory.prompts import Prompt, Prompts
+from memos_core.models.chat import Schema
 
 _PATIENCE: Final = 0.1
 """Seconds after which an answer that waits for the model looks whether it was cancelled."""
+
+
+_MOST_SAID: Final = 1_024
+"""The most tokens of an answer in a conversation."""
+
 _NOT_BEGUN: Final = (
     "the prompt does not begin with the memory: its text was used (a cache is for conversations, "
     "or for texts, as `activate(chat=…)` says)"
@@ -218,6 +225,20 @@ class LocalModel:
         """
         sampling = Sampling(max_new_tokens, temperature, seed, tuple(stop))
         return self._generated([prompt], memory, sampling)[0]
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: Schema | None = None,  # noqa: ARG002 - the protocol's
+    ) -> str:
+        """Answer a conversation, as any `ChatModel` does; the likeliest answer, of any form.
+
+        Args:
+            messages: What was said, in order.
+            schema: Left aside: what the model writes is not held to a form.
+        """
+        return self.generate(messages, max_new_tokens=_MOST_SAID).text
 
     def generate_many(
         self,

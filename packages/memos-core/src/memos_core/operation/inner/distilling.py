@@ -26,6 +26,7 @@ from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.governance.decision import Action
 from memos_core.infrastructure.vault.records import relink
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.models.chat import ChatModel
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.inner import retraining
 from memos_core.operation.inner.adopting import VERB as ADOPT
@@ -54,7 +55,7 @@ class Teaching:
 
     Args:
         recipe: Its shape, the training's length, what it has to reach; the usual one by default.
-        chat: Writes questions about a text; by default they are made by rules.
+        chat: A model that writes questions about a text; by default they are made by rules.
         replay: Texts of what the model is to keep; its own are drawn by default.
         progress: Called after each step with the step, the most steps, and the loss; or `"bar"`
             for a progress bar in the terminal.
@@ -62,7 +63,7 @@ class Teaching:
     """
 
     recipe: Recipe | None = None
-    chat: Callable[[str], str] | None = None
+    chat: ChatModel | None = None
     replay: Sequence[str] | None = None
     progress: Progress | Literal["bar"] | None = None
     checkpoint: Path | None = None

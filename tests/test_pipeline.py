@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,12 @@ from memos_core import (
     Key,
     MemOS,
     NotFoundError,
+    Plan,
     Session,
+    Step,
 )
+from memos_core.testing import HashingEmbedder
+from memos_core.testing.models import random_model
 
 
 def outcomes(session: Session) -> list[tuple[str, str]]:
@@ -145,3 +151,103 @@ def test_other_threads_go_on_after_the_chain(alice: Session) -> None:
     other.join(timeout=30)
     assert done == ["second"]
     assert [each.text for each in alice.get_all()] == ["first", "first too", "second"]
+
+
+def test_one_entry_tells_of_the_whole_chain(alice: Session) -> None:
+    with alice.pipeline() as chain:
+        one = chain.add("one")
+        two = chain.add("two")
+        chain.organizer.link(one.id, two.id, "before")
+    (entry,) = alice.audit.query(action="pipeline")
+    assert set(entry.cubes) == {one.id, two.id}
+    assert entry.outcome == "allowed"
+    with alice.pipeline():
+        pass
+    assert len(alice.audit.query(action="pipeline")) == 1, "an empty chain is none"
+
+
+def test_a_plan_is_stored_and_run_again(memos: MemOS, alice: Session) -> None:
+    plan = Plan(
+        steps=(
+            Step(verb="add", given={"content": "The boat is red.", "tags": ["b"]}, name="one"),
+            Step(
+                verb="add",
+                given={"content": "The boat is fast.", "occurred_at": "2025-01-05T10:00:00+00:00"},
+                name="two",
+            ),
+            Step(verb="link", given={"source": {"$": "one"}, "target": {"$": "two"}, "kind": "by"}),
+            Step(verb="merge", given={"refs": [{"$": "one"}, {"$": "two"}]}, name="both"),
+            Step(verb="freeze", given={"ref": {"$": "both"}}),
+            Step(verb="grant", given={"to": "user:bob", "actions": "read", "on": "user:alice"}),
+        )
+    )
+    stored = alice.add(plan.dump(), semantic_type="plan")
+    again = Plan.load(alice.get(stored.id).text)
+    assert again == plan
+    for _ in range(2):
+        made = alice.run(again)
+        assert made[4].meta.frozen
+        assert made[1].meta.occurred_at.year == 2025
+        assert (
+            memos.session("user:bob").get(made[3].id).text == "The boat is red.\nThe boat is fast."
+        )
+    assert len(alice.audit.query(action="pipeline")) == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "match"),
+    [
+        ([{"verb": "add", "given": {"content": "x", "parents": [{"$": "no"}]}}], "none before it"),
+        ([{"verb": "drop"}], "verb"),
+        ([{"verb": "__class__"}], "verb"),
+        ([], "steps"),
+        ([{"verb": "add", "name": "a"}, {"verb": "add", "name": "a"}], "already"),
+        (
+            [{"verb": "add", "name": "a"}, {"verb": "activate", "given": {"sources": {"$": "a"}}}],
+            "before the chain",
+        ),
+    ],
+)
+def test_what_is_no_plan_is_refused(steps: list[dict[str, Any]], match: str) -> None:
+    with pytest.raises(InvalidInputError, match=match):
+        Plan.load(json.dumps({"steps": steps}))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Step(verb="add", given={"content": "x", "space": "acme"}),
+        Step(verb="add", given={"content": "x", "occurred_at": "soon"}),
+        Step(verb="add", given={"content": "x", "self": "y"}),
+        Step(verb="add", given={"content": "x", "no_such": "y"}),
+        Step(verb="forget", given={"refs": []}),
+        Step(verb="forget", given={"refs": {"all": True}}),
+        Step(verb="update", given={"ref": "mem_nothing", "content": "x"}),
+    ],
+)
+def test_a_plan_of_which_a_step_is_refused_does_nothing(alice: Session, bad: Step) -> None:
+    good = Step(verb="add", given={"content": "good"})
+    with pytest.raises((DeniedError, InvalidInputError, NotFoundError)):
+        alice.run(Plan(steps=(good, bad, good)))
+    assert len(alice.get_all()) == 0
+
+
+def test_what_a_model_made_goes_where_the_rest_of_the_plan_is_refused(
+    folder: Path, one_thread: None
+) -> None:
+    runtime = random_model("llama")
+    with MemOS.open(folder, embedder=HashingEmbedder(), runtime=runtime) as memos:
+        alice = memos.session("user:alice")
+        text = alice.add("w1 w2 w3")
+        steps = (
+            Step(verb="archive", given={"ref": text.id}),
+            Step(verb="activate", given={"sources": text.id}, name="cache"),
+            Step(verb="add", given={"content": "what it is for", "parents": [{"$": "cache"}]}),
+        )
+        with pytest.raises(DeniedError):
+            alice.run(Plan(steps=(*steps, Step(verb="add", given={"content": "x", "space": "no"}))))
+        kinds = {"kind": {"$in": ["activation", "plaintext"]}}
+        assert [each.id for each in alice.get_all(where=kinds)] == [text.id]
+        _archived, cache, note = alice.run(Plan(steps=steps))
+        assert cache.kind.value == "activation"
+        assert note.meta.lineage == (cache.id,)

@@ -66,6 +66,7 @@ from memos_core.infrastructure.ledger import (
 )
 from memos_core.interface.context import MemoryContext
 from memos_core.interface.operations import Correct, Forget, Reading, Recall, Remember
+from memos_core.interface.pipeline import Plan, Step
 from memos_core.listing import list_every
 from memos_core.memory.fence import ContextItem
 from memos_core.memory.recipe import Recipe
@@ -194,6 +195,7 @@ __all__ = [
     "Passage",
     "Patch",
     "PatternDetector",
+    "Plan",
     "PresidioDetector",
     "Provenance",
     "PruneReport",
@@ -219,6 +221,7 @@ __all__ = [
     "Snapshots",
     "Source",
     "Span",
+    "Step",
     "Teaching",
     "TextPart",
     "ToolCall",

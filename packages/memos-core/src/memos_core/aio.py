@@ -23,6 +23,7 @@ from memos_core.infrastructure.governance.grants import Grant, GrantId
 from memos_core.infrastructure.governance.sources import Quarantine
 from memos_core.infrastructure.ledger import ExportReport, SignedCheckpoint, SigningKey
 from memos_core.interface.context import MemoryContext
+from memos_core.interface.pipeline import Plan
 from memos_core.operation.explaining import Asked, Explanation
 from memos_core.operation.gate import EVERYWHERE
 from memos_core.operation.lifecycle.adding import OnKey
@@ -432,6 +433,10 @@ class AsyncSession(AsyncModelling):
         return await self._run(
             self._session.context, query, budget_tokens=budget_tokens, k=k, model=model
         )
+
+    async def run(self, plan: Plan) -> tuple[Any, ...]:
+        """Carry out a plan of operations: all of it, or nothing; see `Session.run`."""
+        return await self._run(self._session.run, plan)
 
     async def provenance(self, ref: Ref) -> Provenance:
         """Say where a memory came from; see `Session.provenance`."""

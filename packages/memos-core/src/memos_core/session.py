@@ -18,6 +18,7 @@ from memos_core.filters import Filter, parse_filter
 from memos_core.governance import Governance
 from memos_core.infrastructure.governance.names import check_space
 from memos_core.interface.context import MemoryContext, assemble, for_model
+from memos_core.interface.pipeline import Plan, run
 from memos_core.modelling import Modelling
 from memos_core.operation.gate import check_ref
 from memos_core.operation.lifecycle.adding import OnKey
@@ -419,8 +420,23 @@ class Session(Sharing, Modelling):
             ...     alice.search("boat").texts
             ['The boat leaves at ten.']
         """
-        with self._engine.gate.pipeline():
+        with self._engine.gate.pipeline(self._actor):
             yield self
+
+    def run(self, plan: Plan) -> tuple[Any, ...]:
+        """Carry out a plan of operations: all of it, or nothing.
+
+        Args:
+            plan: The steps, as values; `Plan.load` reads them from JSON.
+
+        Returns:
+            What each step returned, in order.
+
+        Raises:
+            InvalidInputError: A step is malformed.
+            DeniedError: A step is not allowed; nothing was done.
+        """
+        return run(self, plan)
 
     def at(self, when: datetime) -> Session:
         """Look at the vault as it was recorded at an instant; the session only reads.

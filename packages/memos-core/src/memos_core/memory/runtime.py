@@ -43,8 +43,6 @@ from memos_core.models.chat import Schema
 
 _PATIENCE: Final = 0.1
 """Seconds after which an answer that waits for the model looks whether it was cancelled."""
-
-
 _MOST_SAID: Final = 1_024
 """The most tokens of an answer in a conversation."""
 

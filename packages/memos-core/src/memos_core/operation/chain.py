@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from memos_core.errors import ConflictError
 from memos_core.infrastructure.ledger.event import Event
-from memos_core.infrastructure.ledger.reading import since_heads
+from memos_core.infrastructure.ledger.reading import Recorded, since_heads
 from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction, Vault
 
@@ -67,11 +67,15 @@ class Chain:
             self._stack.__exit__(_UndoneError, _UndoneError(), None)
         return told
 
+    def events(self, tx: Transaction) -> list[Recorded]:
+        """List what the ledger was told of the chain so far."""
+        return since_heads(tx, self._heads)
+
     def _told(self, tx: Transaction) -> dict[str, list[Event]]:
         principals = schema.principals
         names = {row.id: row.name for row in tx.connection.execute(select(principals))}
         told: dict[str, list[Event]] = {}
-        for each in since_heads(tx, self._heads):
+        for each in self.events(tx):
             event = Event(
                 each.type,
                 each.principal_id,

@@ -112,8 +112,11 @@ class Gate:
             yield tx
 
     @contextmanager
-    def pipeline(self) -> Iterator[None]:
+    def pipeline(self, actor: Actor | None = None) -> Iterator[None]:
         """Let all effects of the block, in this thread or task, be one: all or none.
+
+        Args:
+            actor: Whose chain it is, for the ledger: one entry tells of it as a whole.
 
         Raises:
             ConflictError: One of them was refused or failed, so that all were rolled back.
@@ -124,12 +127,24 @@ class Gate:
         token = self._chain.set(chain)
         try:
             yield
+            if actor is not None:
+                self._tell(chain, actor)
         except BaseException as error:
             self._undo(chain, error)
             raise
         finally:
             self._chain.reset(token)
         chain.commit()
+
+    def _tell(self, chain: Chain, actor: Actor) -> None:
+        """Write the one entry that tells of a whole chain; of an empty one there is none."""
+        with self._link(chain) as tx:
+            events = chain.events(tx)
+            if events:
+                subjects = [each.subject for each in events if each.subject is not None]
+                cubes: list[JsonValue] = [*dict.fromkeys(filter(is_cube_id, subjects))]
+                data: dict[str, JsonValue] = {"events": len(events), "cubes": cubes}
+                self.note(tx, actor, "memos.pipeline", data=data)
 
     @contextmanager
     def joined(self) -> Iterator[None]:

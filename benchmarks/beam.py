@@ -31,18 +31,18 @@ def _conversation(folder: Path) -> Conversation:
     questions = []
     for category, items in asked.items():
         for item in items:
-            gold = frozenset(_ids(item.get("source_chat_ids"))) & known
+            gold = frozenset(ids_of(item.get("source_chat_ids"))) & known
             if gold:
                 questions.append(Asked(item["question"], gold, category))
     return Conversation(f"beam-{folder.name}", turns, questions)
 
 
-def _ids(value: Any) -> list[str]:
+def ids_of(value: Any) -> list[str]:
     """List the message ids anywhere in a value: the set writes them in several shapes."""
     if isinstance(value, dict):
-        return [each for inner in value.values() for each in _ids(inner)]
+        return [each for inner in value.values() for each in ids_of(inner)]
     if isinstance(value, list):
-        return [each for inner in value for each in _ids(inner)]
+        return [each for inner in value for each in ids_of(inner)]
     return [] if value is None else [str(value)]
 
 

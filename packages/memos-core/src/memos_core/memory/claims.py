@@ -77,6 +77,12 @@ _COPULA: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 _FORMER: Final = frozenset({"from", "instead", "than", "longer", "not", "used", "replaced", "off"})
+_DOUBTS: Final = frozenset(
+    """
+    sure know understand certain idea clear think mind wait only just see remember recall problem
+    """.split()  # noqa: SIM905
+)
+_BACK: Final = frozenset({"it", "this", "that", "them", "those", "which"})
 _DETERMINERS: Final = frozenset(
     """
     a an the my our his her their this that
@@ -96,7 +102,8 @@ class Claim:
         head: The group of nouns that the value belongs to, as stems, the noun last.
         value: The value. A phrase has its stems, in order, as `norm`.
         polarity: False where it is denied.
-        cues: How it is said: `change`, `adds`, `ends`, `plan`, `never`, `asked`, `copula`.
+        cues: How it is said: `change`, `adds`, `ends`, `plan`, `never`, `asked`, `copula`, `delta`
+            (by how much, not how much).
         names: The names in its clause.
         former: Stems of what the clause says is no longer so (`from Leeds`, `instead of tea`).
         span: Where its clause stands in the text.
@@ -150,13 +157,31 @@ def claims_of(text: str, *, speaker: str | None = None) -> tuple[Claim, ...]:
     found: list[Claim] = []
     values = values_of(masked)
     starts = [each.start for each in values]
+    before: tuple[str, ...] = ()
     for clause, asked in _clauses(masked, stemmer()):
         lo = bisect_left(starts, clause[0].start)
         hi = bisect_left(starts, clause[-1].end)
-        found += _Clause(words, clause, values[lo:hi], asked).claims(speaker or ME)
+        read = _Clause(words, clause, values[lo:hi], asked)
+        found += read.claims(speaker or ME, before)
+        before = read.things or before
         if len(found) >= _MOST:
             break
     return tuple(found[:_MOST])
+
+
+def stems_of(text: str) -> frozenset[str]:
+    """List the stems of a text, and the attributes that it names: what a question asks for.
+
+    Example:
+        >>> sorted(stems_of("What is the deadline of the first sprint?"))
+        ['@deadline', 'sprint']
+    """
+    words = lexicon()
+    return frozenset(
+        stem
+        for clause, asked in _clauses(text, stemmer())
+        for stem in _Clause(words, clause, (), asked).things
+    )
 
 
 def _masked(text: str) -> str:
@@ -268,7 +293,9 @@ class _Clause:
             low = word.low
             after = self._words[place + 1].low if place + 1 < len(self._words) else ""
             two = f"{low} {after}"
-            self._cues |= lex.cues.get(low, _NONE) | lex.cues.get(two, _NONE)
+            cues = lex.cues.get(low, _NONE) | lex.cues.get(two, _NONE)
+            # "Not sure whether it works" denies nothing but knowing.
+            self._cues |= {"plan"} if "not" in cues and after in _DOUBTS else cues
             if two in lex.excludes or low in lex.excludes:
                 self._cues.add("excludes:" + (two if two in lex.excludes else low))
             if low in _COPULA:
@@ -289,12 +316,17 @@ class _Clause:
 
     def _content(self, low: str) -> bool:
         lex = self._lexicon
-        known = low in STOP_WORDS or low in lex.empty or "'" in low
+        known = low in STOP_WORDS or low in _JOINS or low in lex.empty or "'" in low
         cues = lex.cues.get(low, _NONE) - {"event", "first"}
         return not known and not cues and len(low) > 1
 
-    def claims(self, me: str) -> Iterator[Claim]:
-        """Make the claims of the clause."""
+    @property
+    def things(self) -> tuple[str, ...]:
+        """What is talked about, for a next clause that only points back to it."""
+        return tuple(each for each in self._plain if each)
+
+    def claims(self, me: str, before: tuple[str, ...]) -> Iterator[Claim]:
+        """Make the claims of the clause; `before` is what the clause before it talked about."""
         stems = frozenset(each for each in self._plain if each)
         if not stems and not self._values:
             return
@@ -309,8 +341,12 @@ class _Clause:
             if value.norm in former and len(self._values) > 1:
                 continue
             head, owner, unit = self._head(value, me)
+            about = stems
+            if not head or any(word.low in _BACK for word in self._words):
+                about, head = stems.union(before), head or before[-3:]
             made = _with_unit(value, unit)
-            yield Claim(owner, stems, head, made, not denied, cues, names, former, span, marks)
+            how = cues | {"delta"} if self._is_delta(value) else cues
+            yield Claim(owner, about, head, made, not denied, how, names, former, span, marks)
         rest = [each for each in self._plain[pivot:] if each and each not in former]
         if stems and "asked" not in self._cues:
             head = tuple(each for each in self._plain[:pivot] if each)[-4:]
@@ -318,6 +354,13 @@ class _Clause:
             start = self._words[min(pivot, len(self._words) - 1)].start
             phrase = Value("phrase", text, " ".join(rest), "", start, span[1])
             yield Claim(subject, stems, head, phrase, not denied, cues, names, former, span, marks)
+
+    def _is_delta(self, value: Value) -> bool:
+        """Say whether a value tells by how much, not how much: `improved by 3%`."""
+        place = next((at for at, each in enumerate(self._taken) if each is value), 0)
+        return any(word.low == "by" for word in self._words[max(place - 2, 0) : place]) and (
+            value.kind in {"number", "percent", "money"}
+        )
 
     def _names(self) -> Iterator[str]:
         for place, word in enumerate(self._words):
@@ -339,7 +382,9 @@ class _Clause:
             if low == "'s" and place == before + 1:
                 before = place  # an owner narrows what is owned
                 continue
-            if plain and low not in self._lexicon.verbs:
+            if _is_name(self._words[place]) and place == before + 1 and before >= 0:
+                yield self._plain[before], self._words[place].stem  # aunt Rosa, team B
+            if plain and (low not in self._lexicon.verbs or self._after_determiner(place)):
                 owner = before if before >= 0 and self._plain[before] else before - 1
                 if before == place - 1 and owner >= 0 and self._plain[owner]:
                     yield plain, self._plain[owner]
@@ -347,6 +392,9 @@ class _Clause:
             number = self._taken[place]
             if number is not None and before == place - 1 and _bare(number):
                 yield self._plain[before] or "", f"#{number.norm}"
+
+    def _after_determiner(self, place: int) -> bool:
+        return place > 0 and self._words[place - 1].low in _DETERMINERS
 
     def _former(self) -> frozenset[str]:
         """Find what the clause says is over: what follows `from`, `instead of`, `no longer`."""
@@ -442,6 +490,11 @@ class _Clause:
             if at + 1 < len(self._words) and self._words[at + 1].low == "'s":
                 return self._words[at].stem
         return ""
+
+
+def _is_name(word: _Word) -> bool:
+    """Say whether a word within a clause is written as a name."""
+    return word.name and not word.first and word.low not in _FIRST
 
 
 def _bare(value: Value) -> bool:

@@ -10,6 +10,7 @@ closing the valid time of the older one takes `SURE`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -24,13 +25,15 @@ from memos_core.operation.policies.gist import Gist, likelihood
 RelationKind = Literal["supersedes", "contradicts", "repeats"]
 LIKELY: Final = 0.3
 """Confidence from which the newer one is preferred where both would be shown."""
-SURE: Final = 0.6
+MAYBE: Final = 0.12
+"""Confidence from which the newer one is preferred where a question fits both nearly as well."""
+SURE: Final = 0.75
 """Confidence from which the older one no longer counts as valid."""
 
 _LEAST: Final = 0.2
 _SAME: Final = 0.97
-_BRIEF: Final = 12
-_SHORT: Final = 24
+_SHORT: Final = 140
+"""Characters that one statement takes at most; a longer text says more than one thing."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +45,24 @@ class Told:
         at: When it was said.
         trust: How far its source is relied on.
         author: Who said it.
+        size: How many characters the text has; 0 counts as far as its claims reach.
     """
 
     claims: tuple[Claim, ...]
     at: datetime
     trust: Trust = Trust.NORMAL
     author: str = ""
+    size: int = 0
 
     @cached_property
     def gist(self) -> Gist:
         """The claims as one, for what takes more than one clause to say."""
         return Gist.of(self.claims)
 
-    @cached_property
-    def clauses(self) -> tuple[tuple[Claim, ...], ...]:
-        """The claims clause by clause."""
-        found: dict[tuple[int, int], list[Claim]] = {}
-        for claim in self.claims:
-            found.setdefault(claim.span, []).append(claim)
-        return tuple(tuple(each) for each in found.values())
+    @property
+    def long(self) -> bool:
+        """Whether it says more than one thing."""
+        return max(self.size, self.gist.span[1]) > _SHORT
 
     @cached_property
     def denials(self) -> tuple[tuple[Claim, frozenset[str]], ...]:
@@ -70,7 +72,9 @@ class Told:
     @cached_property
     def amounts(self) -> tuple[Claim, ...]:
         """Its claims with typed values."""
-        return tuple(each for each in self.claims if each.value.kind != "phrase")
+        return tuple(
+            each for each in self.claims if each.value.kind != "phrase" and "delta" not in each.cues
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +130,11 @@ def relation(older: Told, newer: Told, *, similarity: float) -> Relation | None:
         key=lambda each: each.confidence,
         default=None,
     )  # fmt: skip
-    if best is None or best.confidence < LIKELY:
+    if best is None or best.confidence < MAYBE:
         return None
+    if older.long:  # it says more than what has changed: it is not over
+        cap = SURE - 0.01
+        best = Relation(best.kind, best.attribute, min(best.confidence, cap), best.why, best.spans)
     past = "was" in older.gist.cues and "was" in newer.gist.cues
     if older.trust > newer.trust or past:
         why = "a later word of less trust" if not past else "two accounts of the past"
@@ -150,8 +157,8 @@ def contradictions_within(told: Told) -> tuple[Relation, ...]:
 def strongest(relations: Sequence[Relation]) -> tuple[int, ...]:
     """Choose what a newer memory replaces, of all that it may replace.
 
-    One statement seldom replaces several: what is much weaker than the best match only looks
-    alike. Contradictions and repetitions all stay.
+    One clause seldom replaces several statements: what is much weaker than the best match only
+    looks alike. Contradictions and repetitions all stay.
 
     Args:
         relations: How one newer memory stands to several older ones.
@@ -159,12 +166,32 @@ def strongest(relations: Sequence[Relation]) -> tuple[int, ...]:
     Returns:
         The places of those that stand, in order.
     """
-    best = max((r.confidence for r in relations if r.kind == "supersedes"), default=0.0)
+    best: dict[tuple[int, int], float] = {}
+    for each in relations:
+        if each.kind == "supersedes":
+            best[each.spans[1]] = max(each.confidence, best.get(each.spans[1], 0.0))
     return tuple(
         place
         for place, each in enumerate(relations)
-        if each.kind != "supersedes" or each.confidence >= best - 0.1
+        if each.kind != "supersedes" or each.confidence >= best[each.spans[1]] - 0.1
     )
+
+
+def concerns(found: Relation, stems: AbstractSet[str]) -> bool:
+    """Say whether a question is about what a relation is about.
+
+    A long memory is outdated in one thing and still right in all others: it gives way to the newer
+    one only where that thing is asked for.
+
+    Args:
+        found: A relation.
+        stems: The stems of the question's words, of `claims.stems_of`.
+
+    Returns:
+        Whether at least two of the attribute's stems are asked for, or the only one.
+    """
+    named = sum(each in stems for each in found.attribute)
+    return named >= min(2, max(1, len(found.attribute)))
 
 
 def _changed(old: Gist, new: Gist) -> bool:
@@ -182,7 +209,7 @@ def _relation(kind: RelationKind, sure: float, why: str, old: Gist, new: Gist) -
 def _whole(older: Told, newer: Told, similarity: float) -> Relation | None:
     """Compare two short memories as wholes."""
     old, new = older.gist, newer.gist
-    if max(len(old.stems), len(new.stems)) > _SHORT or "asked" in new.cues & old.cues:
+    if older.long or newer.long or "asked" in new.cues | old.cues:
         return None
     sure = likelihood(old, new, similarity)
     return _relation("supersedes", sure, _why(new), old, new)
@@ -196,7 +223,7 @@ def _why(new: Gist) -> str:
 def _amount(older: Told, newer: Told, similarity: float) -> Relation | None:
     """Compare the amounts, dates and versions of two memories of any length."""
     best: Relation | None = None
-    if max(len(older.gist.stems), len(newer.gist.stems)) <= _BRIEF:
+    if not (older.long or newer.long):
         return None  # as a whole it says more
     for new in newer.amounts:
         for old in older.amounts:
@@ -217,7 +244,7 @@ def _amount_sure(old: Claim, new: Claim, similarity: float) -> float:
         return 0.0
     counted = old.value.unit and old.value.unit == new.value.unit and old.value.kind == "number"
     head = bool(old.head and new.head and old.head[-1] == new.head[-1])
-    crossed = bool(shared & {*old.head[-1:], *new.head[-1:]})
+    crossed = bool(shared & {*old.head, *new.head})
     if not (counted or head or crossed):
         return 0.0
     if old.value.unit != new.value.unit and old.value.unit and new.value.unit:
@@ -251,7 +278,7 @@ def _denials(claims: Sequence[Claim]) -> Iterator[tuple[Claim, frozenset[str]]]:
     """List what a memory denies for good: `never`, `no X at all`, and what a word rules out."""
     lex = lexicon()
     for claim in claims:
-        if claim.value.kind != "phrase" or "asked" in claim.cues or "ends" in claim.cues:
+        if claim.value.kind != "phrase" or "ends" in claim.cues:
             continue
         for cue in claim.cues:
             if cue.startswith("excludes:"):
@@ -265,7 +292,7 @@ def _against(denying: Told, asserting: Told) -> Iterator[Relation]:
     kinds = lexicon().kinds
     for denied, stems in denying.denials:
         for claim in asserting.claims:
-            if not claim.polarity or claim.value.kind != "phrase" or claim.span == denied.span:
+            if not claim.polarity or claim.span == denied.span:
                 continue
             said = claim.attribute | {kinds[each] for each in claim.attribute if each in kinds}
             shared = stems & said
@@ -279,18 +306,26 @@ def _contradicts(
     denied: Claim, stems: frozenset[str], said: Claim, shared: frozenset[str]
 ) -> float:
     """Say how surely a denial and an assertion exclude each other."""
-    if not _same_person(denied.subject, said.subject) or "first" in said.cues:
+    if "first" in said.cues:
         return 0.0
-    if not shared <= said.attribute:  # no pet, and a dog
-        return 0.7
+    if not shared <= said.attribute:  # no siblings, and my brother came
+        return 0.7 if _own(denied, said) else 0.0
+    if not _same_person(denied.subject, said.subject):
+        return 0.0
     if stems is not denied.attribute:
         return 0.7
     if "never" not in denied.cues:
         return 0.0
     share = len(shared) / len(stems)
-    if share < 0.3 or (len(shared) < 2 and len(stems) > 2):
+    if share < 0.25 or (len(shared) < 2 and len(stems) > 2):
         return 0.0
     return round(min(0.95, 0.3 + 0.6 * share + 0.05 * len(shared)), 3)
+
+
+def _own(denied: Claim, said: Claim) -> bool:
+    """Say whether a thing is not said to be of somebody else than who denies to have its like."""
+    others = {"they", "you", *said.names} - {denied.subject}
+    return others.isdisjoint(said.subject.split()) or said.subject == denied.subject
 
 
 def _same_person(one: str, other: str) -> bool:

@@ -11,13 +11,13 @@ to compare. Whether two claims conflict is decided by `operation.policies.confli
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from memos_core.infrastructure.index.analysis import STOP_WORDS
+from memos_core.memory.clauses import COPULA, JOINS, Word, clauses_of, masked
 from memos_core.memory.lexicon import Lexicon, lexicon, stemmer
 from memos_core.memory.values import Value, values_of
 
@@ -25,40 +25,6 @@ ME: Final = "me"
 _MOST: Final = 64
 """Claims of one text at most: a long document is compared by its beginning and its amounts."""
 
-_LONGEST: Final = 60
-"""Words of a clause at most: what has no punctuation at all is cut, so that time stays linear."""
-
-_OUT: Final = re.compile(
-    r"```|`[^`\n]{1,200}`|\"[^\"\n]{1,400}\"|\u201c[^\u201d\n]{1,400}\u201d|^[ \t]*>.*$", re.M
-)
-_TOKEN: Final = re.compile(
-    r"[^\W_]+(?:['\u2019][^\W_]+)*|[.!?](?=[\s)]|$)|\n|[;:,()\u2014]|\s[-\u2013]\s|'"
-)
-_BREAKS: Final = frozenset({*".!?;:()\n\u2014", " - ", " \u2013 "})
-_JOINS: Final = frozenset(
-    """
-    but because although though whereas while however so since
-    considering given especially
-    """.split()  # noqa: SIM905
-)
-_STARTS: Final = frozenset(
-    """
-    i we he she they it i'm i've we've we're he's she's it's they've my our his her their can could
-    how what should would is are do does did will where when why who and then now which
-    """.split()  # noqa: SIM905
-)
-_ASKS: Final = frozenset(
-    """
-    can could how what should would is are do does did will
-    where when why who which any has
-    """.split()  # noqa: SIM905
-)
-_AFTER_WH: Final = frozenset(
-    """
-    can could should would do does did is are was were will to
-    much many about i we else if
-    """.split()  # noqa: SIM905
-)
 _FIRST: Final = frozenset(
     """
     i we i'm i've i'd i'll we're we've we'll we'd me us
@@ -71,11 +37,6 @@ _THIRD: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 _YOU: Final = frozenset({"you", "your", "you're", "you've"})
-_COPULA: Final = frozenset(
-    """
-    is are was were be am been it's that's i'm we're he's she's
-    """.split()  # noqa: SIM905
-)
 _FORMER: Final = frozenset({"from", "instead", "than", "longer", "not", "used", "replaced", "off"})
 _DOUBTS: Final = frozenset(
     """
@@ -123,16 +84,6 @@ class Claim:
     marks: frozenset[tuple[str, str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    low: str
-    stem: str
-    start: int
-    end: int
-    name: bool
-    first: bool
-
-
 def claims_of(text: str, *, speaker: str | None = None) -> tuple[Claim, ...]:
     """Read what a text asserts.
 
@@ -152,13 +103,13 @@ def claims_of(text: str, *, speaker: str | None = None) -> tuple[Claim, ...]:
         >>> [claim.polarity for claim in claims_of("I have never used Flask.")]
         [False]
     """
-    masked = _masked(text)
+    plain = masked(text)
     words = lexicon()
     found: list[Claim] = []
-    values = values_of(masked)
+    values = values_of(plain)
     starts = [each.start for each in values]
     before: tuple[str, ...] = ()
-    for clause, asked in _clauses(masked, stemmer()):
+    for clause, asked in clauses_of(plain, stemmer()):
         lo = bisect_left(starts, clause[0].start)
         hi = bisect_left(starts, clause[-1].end)
         read = _Clause(words, clause, values[lo:hi], asked)
@@ -179,94 +130,16 @@ def stems_of(text: str) -> frozenset[str]:
     words = lexicon()
     return frozenset(
         stem
-        for clause, asked in _clauses(text, stemmer())
+        for clause, asked in clauses_of(text, stemmer())
         for stem in _Clause(words, clause, (), asked).things
     )
-
-
-def _masked(text: str) -> str:
-    """Blank out code and quotations, so that places in the text stay what they are."""
-    parts: list[str] = []
-    done = 0
-    for found in _OUT.finditer(text):
-        if found.start() < done:
-            continue
-        end = found.end()
-        if found[0] == "```":
-            closing = text.find("```", end)
-            end = len(text) if closing < 0 else closing + 3
-        parts += [text[done : found.start()], re.sub(r"[^\n]", " ", text[found.start() : end])]
-        done = end
-    return "".join([*parts, text[done:]])
-
-
-def _clauses(text: str, stem: Callable[[str], str]) -> Iterator[tuple[list[_Word], bool]]:
-    """Cut a text into clauses, and say of each whether it asks."""
-    clause: list[_Word] = []
-    first = True
-    comma = False
-    for found in _TOKEN.finditer(text):
-        word = found[0]
-        if word in _BREAKS:
-            yield from _kept(clause)
-            clause, comma = [], False
-            first = first or word in {".", "!", "?", "\n", ":"}
-            continue
-        if word in {",", "'"}:
-            comma = comma or word == ","
-            continue
-        low = word.lower().replace("\u2019", "'")
-        if clause and (len(clause) >= _LONGEST or _begins(low, comma, clause[-1].low)):
-            yield from _kept(clause)
-            clause = []
-        comma = False
-        for part in _parts(low):
-            upper = word[0].isupper()
-            clause.append(_Word(part, stem(part), found.start(), found.end(), upper, first))
-            first = False
-    yield from _kept(clause)
-
-
-def _parts(low: str) -> Sequence[str]:
-    """Take the 's of an owner from a word; `it's` stays whole."""
-    if low.endswith("'s") and low not in _COPULA and low not in _STARTS:
-        return (low[:-2], "'s")
-    return (low,)
-
-
-def _begins(low: str, comma: bool, before: str) -> bool:
-    """Say whether a word begins a new clause."""
-    if low in _JOINS:
-        return comma or low in {"but", "because", "although", "though", "whereas"}
-    if comma and low in _STARTS and low != "which":
-        return True
-    return (before == "and" and low in _STARTS and low not in {"which", "and"}) or (
-        before == "that" and low in {"i", "i've", "we", "we've", "my"}
-    )
-
-
-def _kept(clause: list[_Word]) -> Iterator[tuple[list[_Word], bool]]:
-    if not clause:
-        return
-    words = [each for each in clause if each.low not in _JOINS and each.low not in {"and", "then"}]
-    if not words:
-        return
-    asks = words[0].low in _ASKS and (
-        len(words) > 1
-        and (
-            words[1].low in _AFTER_WH
-            or words[0].low
-            in {"can", "could", "should", "would", "is", "are", "do", "does", "will"}
-        )
-    )
-    yield clause, asks
 
 
 class _Clause:
     """One clause at work."""
 
     def __init__(
-        self, words: Lexicon, clause: Sequence[_Word], values: Sequence[Value], asked: bool
+        self, words: Lexicon, clause: Sequence[Word], values: Sequence[Value], asked: bool
     ) -> None:
         self._lexicon = words
         self._words = clause
@@ -298,7 +171,7 @@ class _Clause:
             self._cues |= {"plan"} if "not" in cues and after in _DOUBTS else cues
             if two in lex.excludes or low in lex.excludes:
                 self._cues.add("excludes:" + (two if two in lex.excludes else low))
-            if low in _COPULA:
+            if low in COPULA:
                 self._cues.add("copula")
             if low.endswith("ed") and len(low) > 4:
                 self._cues.add("event")
@@ -316,7 +189,7 @@ class _Clause:
 
     def _content(self, low: str) -> bool:
         lex = self._lexicon
-        known = low in STOP_WORDS or low in _JOINS or low in lex.empty or "'" in low
+        known = low in STOP_WORDS or low in JOINS or low in lex.empty or "'" in low
         cues = lex.cues.get(low, _NONE) - {"event", "first"}
         return not known and not cues and len(low) > 1
 
@@ -492,7 +365,7 @@ class _Clause:
         return ""
 
 
-def _is_name(word: _Word) -> bool:
+def _is_name(word: Word) -> bool:
     """Say whether a word within a clause is written as a name."""
     return word.name and not word.first and word.low not in _FIRST
 

@@ -38,8 +38,9 @@ WEIGHTS: Final = {
     "both_event": -0.96,
     "single_still": -1.45,
 }
-"""Fitted by logistic regression (ridge 1, signs held to what each stands for) on the 70 seen pairs of
-`tests/data/updates.jsonl`, what the same persons said besides, and 90 pairs written for it."""
+"""Fitted by logistic regression (ridge 1, signs held to what each feature stands for) on the 70
+pairs of `tests/data/updates.jsonl` with what the same persons said besides, and on the 88 pairs of
+`updates_fitting.jsonl`. `updates_heldout.jsonl` had no part in it."""
 
 
 @dataclass(frozen=True, slots=True)

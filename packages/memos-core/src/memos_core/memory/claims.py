@@ -124,7 +124,7 @@ def stems_of(text: str) -> frozenset[str]:
     """List the stems of a text, and the attributes that it names: what a question asks for.
 
     Example:
-        >>> sorted(stems_of("What is the deadline of the first sprint?"))
+        >>> sorted(stems_of("What is the deadline of our sprint?"))
         ['@deadline', 'sprint']
     """
     words = lexicon()

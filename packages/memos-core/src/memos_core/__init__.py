@@ -65,8 +65,10 @@ from memos_core.infrastructure.ledger import (
     verify_export,
 )
 from memos_core.interface.context import MemoryContext
+from memos_core.interface.model_reader import ModelReader
 from memos_core.interface.operations import Correct, Forget, Reading, Recall, Remember
 from memos_core.interface.pipeline import Plan, Step
+from memos_core.interface.reader import MemReader, RuleReader
 from memos_core.listing import list_every
 from memos_core.memory.fence import ContextItem
 from memos_core.memory.recipe import Recipe
@@ -182,11 +184,13 @@ __all__ = [
     "MediaPart",
     "MemCube",
     "MemOS",
+    "MemReader",
     "MemoryContext",
     "MemoryState",
     "MemosError",
     "Message",
     "ModelError",
+    "ModelReader",
     "NotFoundError",
     "OpenAIChat",
     "Organized",
@@ -209,6 +213,7 @@ __all__ = [
     "RememberingModel",
     "RestoreReport",
     "Rewound",
+    "RuleReader",
     "SchemaError",
     "SearchOptions",
     "Sensitivity",

@@ -1,0 +1,1 @@
+"""What chat models are told, each in a file of its own."""

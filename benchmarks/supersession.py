@@ -17,33 +17,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.beam import ids_of
 from benchmarks.common import CONSOLE, Remembering, Report, find_data, options, progress
-from memos_core import Draft, MemOS, Session
-from memos_core.memory.claims import claims_of, stems_of
-from memos_core.operation.policies.conflict import (
-    LIKELY,
-    SURE,
-    Relation,
-    Told,
-    concerns,
-    contradictions_within,
-    relation,
-    strongest,
-)
+from memos_core import Draft, MemOS, SearchOptions, Session
+from memos_core.operation.policies.conflict import LIKELY, SURE
 
 PAIRS = Path(__file__).parent.parent / "tests" / "data"
 DEPTH = 50
 K = 10
-NEAREST = 40
-CLOSE = 0.8
-"""How well a question must fit the newer one beside the older one, for what is hardly likely."""
-LEADING = 3
-"""Hits whose contradictions are brought in."""
-PARTNERS = 4
-"""How many of them at most."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +35,6 @@ class Statement:
     text: str
     speaker: str
     when: datetime
-
-
-@dataclass(frozen=True)
-class Link:
-    """A newer statement and what it does to an older one."""
-
-    older: str
-    newer: str
-    relation: Relation
-    long: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,71 +52,37 @@ class Case:
     asked: Sequence[tuple[str, str, frozenset[str], frozenset[str]]]
 
 
-def links_of(said: Sequence[Statement], embedder: Remembering) -> list[Link]:
-    """Compare each statement with the nearest earlier ones, as the organizer does.
+@dataclass(frozen=True)
+class Found:
+    """What a question found: plainly, and with what the organizer knows.
 
-    Only what users say counts: an assistant repeats what it was told.
+    Args:
+        plain: The statements, best first, before anything was organized.
+        known: The same afterwards, with what the best are linked with.
+        flagged: Of each of those, what contradicts it.
     """
-    users = [each for each in said if each.speaker != "assistant"]
-    vectors = embedder.embed([each.text for each in users])
-    told = [Told(claims_of(each.text), each.when, size=len(each.text)) for each in users]
-    links = []
-    for place, newer in enumerate(users):
-        similarity = vectors[:place] @ vectors[place]
-        near = np.argsort(-similarity, kind="stable")[:NEAREST]
-        found = [
-            (int(each), how)
-            for each in near
-            if (how := relation(told[each], told[place], similarity=float(similarity[each])))
-        ]
-        kept = strongest([how for _, how in found])
-        for at in kept:
-            older, how = users[found[at][0]], found[at][1]
-            links.append(Link(older.id, newer.id, how, told[found[at][0]].long))
-    return links
+
+    plain: Sequence[str]
+    known: Sequence[str]
+    flagged: Mapping[str, frozenset[str]]
 
 
-def ranked(question: str, scores: Mapping[str, float], links: Sequence[Link]) -> list[str]:
-    """Put what supersedes a hit before it, and what contradicts the best hits among the first ten.
+@dataclass(frozen=True)
+class Asked:
+    """A space that was organized: what its questions found, and how its statements are linked."""
 
-    What is only likely moves what was found; what is sure is brought in where it was not.
-    """
-    order = list(scores)
-    asked = stems_of(question)
-    for link in links:
-        if link.relation.kind != "supersedes" or link.older not in order:
-            continue
-        if link.long and not concerns(link.relation, asked):
-            continue
-        if link.newer not in order and link.relation.confidence < SURE:
-            continue
-        close = scores.get(link.newer, 0.0) >= CLOSE * scores[link.older]
-        if link.relation.confidence < LIKELY and not close:
-            continue
-        place = order.index(link.older)
-        if link.newer not in order[:place]:
-            order = [each for each in order if each != link.newer]
-            order.insert(place, link.newer)
-    top = order[: K - PARTNERS]
-    against = {
-        (link.newer if hit == link.older else link.older): (place, -link.relation.confidence)
-        for place, hit in reversed(list(enumerate(top[:LEADING])))
-        for link in links
-        if link.relation.kind == "contradicts" and hit in {link.older, link.newer}
-    }
-    away = sorted((each for each in against if each not in top), key=lambda each: against[each])
-    partners = away[:PARTNERS]
-    return [*top, *partners, *(each for each in order if each not in {*top, *partners})]
+    found: Sequence[Found]
+    links: Sequence[tuple[str, str, str, float]]
+    """Source, target, type and confidence."""
 
 
-def searched(session: Session, case: Case) -> Iterator[dict[str, float]]:
-    """Put what was said into a space and search it for each question."""
+def ask(session: Session, case: Case) -> Asked:
+    """Put what was said into a space, ask, organize, and ask again."""
     space = session.space if not case.name else f"{session.space}/{case.name}"
-    session.add_many(
+    cubes = session.add_many(
         [
             Draft(
                 each.text or "(no words)",
-                key=f"{case.name}/{each.id}",
                 space=space,
                 speaker=each.speaker,
                 occurred_at=each.when,
@@ -154,9 +91,27 @@ def searched(session: Session, case: Case) -> Iterator[dict[str, float]]:
             for each in case.said
         ]
     )
-    for _, question, _, _ in case.asked:
-        hits = session.search(question, k=DEPTH, space=space)
-        yield {(hit.cube.meta.key or "").rpartition("/")[2]: hit.score for hit in hits}
+    names = {cube.id: each.id for cube, each in zip(cubes, case.said, strict=True)}
+    questions = [question for _, question, _, _ in case.asked]
+    plain = [session.search(each, k=DEPTH, space=space) for each in questions]
+    session.organizer.organize()
+    expand = SearchOptions(expand=1)
+    known = [session.search(each, k=DEPTH, space=space) for each in questions]
+    first = [session.search(each, k=K, space=space, options=expand) for each in questions]
+    found = [
+        Found(
+            [names[hit.id] for hit in before],
+            list(dict.fromkeys([*(names[h.id] for h in top), *(names[h.id] for h in after)])),
+            {names[h.id]: frozenset(names[e] for e in h.conflicts_with) for h in top},
+        )
+        for before, after, top in zip(plain, known, first, strict=True)
+    ]
+    links = {
+        link.id: (names[link.source], names[link.target], link.type, link.confidence)
+        for cube in cubes
+        for link in session.organizer.links(cube.id)
+    }
+    return Asked(found, list(links.values()))
 
 
 def newer_first(order: Sequence[str], older: frozenset[str], newer: frozenset[str]) -> bool:
@@ -217,40 +172,31 @@ def beam(report: Report, cases: Sequence[Case], embedder: Remembering) -> None:
     updates: list[tuple[bool, bool]] = []
     both: list[tuple[bool, bool]] = []
     flagged: list[bool] = []
-    superseded: set[tuple[str, str]] = set()
-    messages = 0
+    closed = messages = 0
     with _session(embedder) as session:
         for case in progress(cases, "BEAM"):
-            links = links_of(case.said, embedder)
-            texts = {each.id: each.text for each in case.said}
+            asked = ask(session, case)
             messages += sum(each.speaker != "assistant" for each in case.said)
-            superseded |= {
-                (case.name, each.older)
-                for each in links
-                if each.relation.kind == "supersedes" and each.relation.confidence >= SURE
-            }
-            for (kind, question, older, newer), plain in zip(
-                case.asked, searched(session, case), strict=True
-            ):
-                order = ranked(question, plain, links)
+            closed += len({t for _s, t, kind, sure in asked.links if _closes(kind, sure)})
+            for (kind, _question, older, newer), found in zip(case.asked, asked.found, strict=True):
                 if kind == "knowledge_update":
                     # Evidence that is one and the same message has nothing to be ranked above.
-                    told_apart = older != newer
-                    updates.append(
-                        (
-                            told_apart and newer_first(order, older, newer),
-                            told_apart and newer_first(list(plain), older, newer),
-                        )
-                    )
+                    apart = older != newer
+                    known = apart and newer_first(found.known, older, newer)
+                    updates.append((known, apart and newer_first(found.plain, older, newer)))
                 else:
-                    within = _within(order, older, newer)
-                    both.append((within, _within(list(plain), older, newer)))
-                    flagged.append(within and _flagged(links, texts, older, newer))
+                    within = _within(found.known, older, newer)
+                    both.append((within, _within(found.plain, older, newer)))
+                    flagged.append(within and _flagged(found, older, newer))
     _add(report, "beam.updated evidence above the original", updates)
     _add(report, "beam.both statements within k=10", both)
     count = f"(n={len(flagged)})"
     report.add(f"beam.both within k=10 and flagged {count}", sum(flagged), "count", 0)
-    report.add(f"beam.messages closed as superseded (n={messages})", len(superseded), "count")
+    report.add(f"beam.messages that surely gave way (n={messages})", closed, "count")
+
+
+def _closes(kind: str, sure: float) -> bool:
+    return kind == "supersedes" and sure >= SURE
 
 
 def _within(order: Sequence[str], one: frozenset[str], other: frozenset[str]) -> bool:
@@ -258,20 +204,10 @@ def _within(order: Sequence[str], one: frozenset[str], other: frozenset[str]) ->
     return bool(one & top) and bool(other & top)
 
 
-def _flagged(
-    links: Sequence[Link],
-    texts: Mapping[str, str],
-    one: frozenset[str],
-    other: frozenset[str],
-) -> bool:
+def _flagged(found: Found, one: frozenset[str], other: frozenset[str]) -> bool:
     """Say whether the two sides are marked as conflicting, between messages or within one."""
-    for each in one & other:
-        if contradictions_within(Told(claims_of(texts[each]), datetime.now(UTC))):
-            return True
-    return any(
-        (link.older in one and link.newer in other) or (link.older in other and link.newer in one)
-        for link in links
-        if link.relation.kind == "contradicts"
+    return any(against & other for each, against in found.flagged.items() if each in one) or any(
+        against & one for each, against in found.flagged.items() if each in other
     )
 
 
@@ -280,15 +216,13 @@ def pairs(report: Report, name: str, cases: Sequence[Case], embedder: Rememberin
     found: dict[str, list[tuple[bool, bool]]] = {}
     with _session(embedder) as session:
         for case in progress(cases, name):
-            links = links_of(case.said, embedder)
-            kind = case.asked[0][0]
-            (plain,) = searched(session, case)
+            asked = ask(session, case)
+            kind, _question, old, new = case.asked[0]
             if kind in {"supersedes", "unrelated"}:
-                _, question, old, new = case.asked[0]
-                order = ranked(question, plain, links)
-                above = newer_first(order, old, new), newer_first(list(plain), old, new)
+                (one,) = asked.found
+                above = newer_first(one.known, old, new), newer_first(one.plain, old, new)
                 found.setdefault(f"{kind}: new above old", []).append(above)
-            for label, value in _judged(case, links, kind):
+            for label, value in _judged(case, asked.links, kind):
                 found.setdefault(label, []).append((value, False))
     for label, values in sorted(found.items()):
         peer = sum(b for _, b in values) / len(values) if "above" in label else None
@@ -296,14 +230,16 @@ def pairs(report: Report, name: str, cases: Sequence[Case], embedder: Rememberin
         report.add(f"{name}.{label} (n={len(values)})", share, "share", peer)
 
 
-def _judged(case: Case, links: Sequence[Link], kind: str) -> Iterator[tuple[str, bool]]:
+def _judged(
+    case: Case, links: Sequence[tuple[str, str, str, float]], kind: str
+) -> Iterator[tuple[str, bool]]:
     """Say of what was superseded and contradicted whether it was."""
     pair = {"old", "new"}
     for level, least in (("demoted", LIKELY), ("closed", SURE)):
         gone = {
-            each.older: each.newer
-            for each in links
-            if each.relation.kind == "supersedes" and each.relation.confidence >= least
+            target: source
+            for source, target, what, sure in links
+            if what == "supersedes" and sure >= least
         }
         if kind == "supersedes":
             yield f"supersedes: {level}", gone.get("old") == "new"
@@ -312,7 +248,7 @@ def _judged(case: Case, links: Sequence[Link], kind: str) -> Iterator[tuple[str,
         for each in case.said:
             if each.id not in pair:
                 yield f"others: wrongly {level}", each.id in gone
-    against = [{each.older, each.newer} for each in links if each.relation.kind == "contradicts"]
+    against = [{source, target} for source, target, what, _ in links if what == "contradicts"]
     if kind == "contradicts":
         yield "contradicts: flagged", pair in against
     else:

@@ -65,11 +65,13 @@ from memos_core.infrastructure.ledger import (
     verify_export,
 )
 from memos_core.interface.context import MemoryContext
+from memos_core.interface.loop import Heard, Outcome
 from memos_core.interface.model_reader import ModelReader
 from memos_core.interface.operations import Correct, Forget, Reading, Recall, Remember
 from memos_core.interface.pipeline import Plan, Step
 from memos_core.interface.reader import MemReader, RuleReader
 from memos_core.listing import list_every
+from memos_core.looping import Turn
 from memos_core.memory.fence import ContextItem
 from memos_core.memory.recipe import Recipe
 from memos_core.models.chat import ChatModel, OpenAIChat
@@ -80,6 +82,7 @@ from memos_core.operation.inner.distilling import Teaching
 from memos_core.operation.inner.reading import Readout
 from memos_core.operation.lifecycle.rewinding import Rewound
 from memos_core.operation.lifecycle.snapshotting import Snapshot
+from memos_core.operation.policies.admission import AdmissionPolicy
 from memos_core.operation.quotas import Quota
 from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
@@ -123,6 +126,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Action",
+    "AdmissionPolicy",
     "Anchor",
     "AnchorError",
     "Answer",
@@ -167,6 +171,7 @@ __all__ = [
     "GrantId",
     "Graph",
     "Header",
+    "Heard",
     "Hit",
     "Hits",
     "Hold",
@@ -195,6 +200,7 @@ __all__ = [
     "OpenAIChat",
     "Organized",
     "Organizer",
+    "Outcome",
     "Page",
     "Passage",
     "Patch",
@@ -233,6 +239,7 @@ __all__ = [
     "Trace",
     "Transcript",
     "Trust",
+    "Turn",
     "VaultError",
     "Verdict",
     "Version",

@@ -13,7 +13,7 @@ import anyio.to_thread
 from memos_core.aio_modelling import AsyncModelling
 from memos_core.aio_organizing import AsyncOrganizer
 from memos_core.audit import Audit
-from memos_core.content import Content
+from memos_core.content import Content, Message
 from memos_core.cube import CubeId, MemCube, Sensitivity, Trust, Version
 from memos_core.draft import Draft, Patch
 from memos_core.filters import Filter
@@ -23,13 +23,17 @@ from memos_core.infrastructure.governance.grants import Grant, GrantId
 from memos_core.infrastructure.governance.sources import Quarantine
 from memos_core.infrastructure.ledger import ExportReport, SignedCheckpoint, SigningKey
 from memos_core.interface.context import MemoryContext
+from memos_core.interface.loop import Heard
 from memos_core.interface.pipeline import Plan
+from memos_core.interface.reader import MemReader
+from memos_core.looping import Turn
 from memos_core.operation.explaining import Asked, Explanation
 from memos_core.operation.gate import EVERYWHERE
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
 from memos_core.operation.lifecycle.rewinding import Rewound
 from memos_core.operation.lifecycle.snapshotting import Snapshot
+from memos_core.operation.policies.admission import AdmissionPolicy
 from memos_core.operation.quotas import Quota
 from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
@@ -433,6 +437,33 @@ class AsyncSession(AsyncModelling):
         return await self._run(
             self._session.context, query, budget_tokens=budget_tokens, k=k, model=model
         )
+
+    async def hear(
+        self,
+        message: str | Message,
+        *,
+        speaker: str | None = None,
+        said_at: datetime | None = None,
+        message_id: str | None = None,
+        reader: MemReader | None = None,
+        policy: AdmissionPolicy | None = None,
+    ) -> Heard:
+        """Read what somebody said, and carry it out; see `Session.hear`."""
+        who = {"speaker": speaker, "said_at": said_at, "message_id": message_id}
+        return await self._run(self._session.hear, message, **who, reader=reader, policy=policy)
+
+    async def turn(
+        self,
+        message: str | Message,
+        *,
+        budget_tokens: int,
+        model: LocalModel | None = None,
+        reader: MemReader | None = None,
+        policy: AdmissionPolicy | None = None,
+    ) -> Turn:
+        """Do all that memory does in one turn; see `Session.turn`."""
+        how = {"budget_tokens": budget_tokens, "model": model, "reader": reader, "policy": policy}
+        return await self._run(self._session.turn, message, **how)
 
     async def run(self, plan: Plan) -> tuple[Any, ...]:
         """Carry out a plan of operations: all of it, or nothing; see `Session.run`."""

@@ -19,6 +19,7 @@ from memos_core.governance import Governance
 from memos_core.infrastructure.governance.names import check_space
 from memos_core.interface.context import MemoryContext, assemble, for_model
 from memos_core.interface.pipeline import Plan, run
+from memos_core.looping import Looping
 from memos_core.modelling import Modelling
 from memos_core.operation.gate import check_ref
 from memos_core.operation.lifecycle.adding import OnKey
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 Ref = CubeId | Key
 
 
-class Session(Sharing, Modelling):
+class Session(Sharing, Modelling, Looping):
     """A principal at work. Get one from `MemOS.session`.
 
     Every verb is decided for this principal, in this space, for this purpose, and leaves an entry

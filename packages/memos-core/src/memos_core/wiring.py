@@ -145,7 +145,12 @@ def wire(
 
 
 def _organizing(
-    gate: Gate, adder: Adder, reverter: Reverter, updater: Updater, recall: Recall, quotas: Quotas
+    gate: Gate,
+    adder: Adder,
+    reverter: Reverter,
+    updater: Updater,
+    recall: Recall,
+    quotas: Quotas,
 ) -> Organizing:
     linker = Linker(gate, quotas, updater)
     return Organizing(

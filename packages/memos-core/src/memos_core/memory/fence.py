@@ -29,6 +29,11 @@ _INVISIBLE: Final = re.compile(
     "[\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u2800\\u3164\\ufe00-\\ufe0f\\uffa0"
     "\\U000e0000-\\U000e0fff]"
 )
+_BLOCK: Final = re.compile(
+    rf"{re.escape(_LEAD)}\n<memories ([0-9a-f]+)>(?:.*?</memories \1>|.*\Z)"
+    r"|<memories ([0-9a-f]+)>.*?</memories \2>",
+    re.DOTALL,
+)
 _OUT: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
 
 
@@ -138,6 +143,17 @@ def parse(block: str) -> list[ContextItem]:
         ContextItem(**dict(zip(_HEAD, head.groups(), strict=True)), text="\n".join(text))
         for head, text in zip(heads, texts, strict=True)
     ]
+
+
+def without_blocks(text: str) -> str:
+    r"""Take blocks of recalled memories out of a text: what was recalled is nothing that was said.
+
+    A block that was cut off goes to the end of the text.
+
+    >>> without_blocks("Yes.\n" + render([], "ab") + "\nNo.")
+    'Yes.\n\nNo.'
+    """
+    return _BLOCK.sub("", text)
 
 
 def item_of(cube: MemCube, text: str | None = None) -> ContextItem:

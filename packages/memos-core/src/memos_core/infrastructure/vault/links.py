@@ -24,6 +24,7 @@ class LinkRow:
         target_id: Where it ends.
         type: What it says: `source` … `target`, such as `supersedes`.
         percent: How sure whoever linked them is.
+        about: The stems that it is about, with spaces between; empty where it is about all of it.
         reason: Why.
         author_id: Who linked them.
         created: When, in microseconds.
@@ -34,6 +35,7 @@ class LinkRow:
     target_id: str
     type: str
     percent: int
+    about: str
     reason: str
     author_id: str
     created: int

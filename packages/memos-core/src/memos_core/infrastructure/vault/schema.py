@@ -324,6 +324,7 @@ links = Table(
     Column("target_id", String(40), ForeignKey("cubes.id"), nullable=False, index=True),
     Column("type", String(24), nullable=False),
     Column("percent", Integer, nullable=False),  # how sure whoever linked them is
+    Column("about", Text, nullable=False),  # the stems that it is about, where it is not all of it
     Column("reason", Text, nullable=False),
     Column("author_id", String(40), nullable=False),
     Column("created", BigInteger, nullable=False),

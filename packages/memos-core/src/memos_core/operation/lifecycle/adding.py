@@ -170,6 +170,10 @@ class Adder:
         self._quotas.charge(tx, [written.charge], actor)
         return self._gate.shown(tx, actor, written.record)
 
+    def spans(self, text: str) -> set[str]:
+        """Name the types of the sensitive spans of a text."""
+        return {mark.type for mark in self._preparer.marks(Raw(text, {}, {}, Sensitivity.PUBLIC))}
+
     def level_of(self, text: str, draft: Draft) -> Sensitivity:
         """Return how sensitive a memory is that holds a text and cannot be shown in part."""
         check_size(text, self._settings.max_content_bytes)

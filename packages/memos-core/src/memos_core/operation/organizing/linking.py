@@ -38,6 +38,7 @@ class Wanted:
     type: str
     percent: int = 100
     reason: str = ""
+    about: str = ""
 
 
 class Linker:
@@ -88,6 +89,7 @@ class Linker:
             target.cube.id,
             wanted.type,
             wanted.percent,
+            wanted.about,
             wanted.reason,
             self._gate.registry.ensure_principal(tx, actor.principal),
             tx.now,

@@ -29,7 +29,7 @@ from memos_core.operation.lifecycle.updating import Updater, header_of
 from memos_core.operation.organizing.linking import Linker, Wanted
 from memos_core.operation.organizing.types import CONTRADICTS, DISTINCT, SUPERSEDES, WEIGHTY
 from memos_core.operation.policies.conflict import (
-    LIKELY,
+    MAYBE,
     SURE,
     Relation,
     Told,
@@ -38,18 +38,18 @@ from memos_core.operation.policies.conflict import (
     strongest,
 )
 from memos_core.operation.retrieval.eligibility import Scope
-from memos_core.operation.retrieval.options import SearchOptions
-from memos_core.operation.retrieval.ranking import Candidates, Ranked, rank
+from memos_core.operation.retrieval.ranking import Candidates, Ranked
 from memos_core.operation.retrieval.realms import touched
 from memos_core.operation.retrieval.recall import Recall, Snapshot
 from memos_core.results import Organized
 
 VERB: Final = "memos.organize"
-NEAREST: Final = 20
-"""With how many of what is near it a memory is compared."""
+NEAREST: Final = 40
+"""With how many of what is near it a memory is compared; measured on BEAM."""
+AT_ONCE: Final = 10
+"""With how many something is compared in the turn in which it is said."""
 BATCH: Final = 100
-_NEAR: Final = SearchOptions(dense_window=0.0, bm25_window=0.0, speaker=0.0)
-_MOST_TERMS: Final = 200
+_MODELS: Final = ("assistant", "tool", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,27 @@ class Finding:
     relation: Relation
     versions: Mapping[CubeId, int]
     since: datetime
+    about: str = ""
+    """The stems that it is about, where the older memory says more than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something that is no memory yet."""
+
+    text: str
+    speaker: str | None
+    at: datetime
+    space: str
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A memory that is near something said, and how that would stand to it."""
+
+    cube: MemCube
+    similarity: float
+    relation: Relation | None
 
 
 @dataclass(slots=True)
@@ -127,6 +148,71 @@ class Relater:
                     tasks.set_progress(tx, place_name(realm_id, actor), seq)
         return told, batch.more
 
+    def preview(self, actor: Actor, said: Said) -> list[Near]:
+        """Compare something that is no memory yet with what is near it in its space.
+
+        Args:
+            actor: For whom.
+            said: What was said.
+
+        Returns:
+            What is near it, nearest first, and how it would stand to that.
+        """
+        scope = Scope(actor, said.space, None)
+        claims = claims_of(said.text, speaker=said.speaker)
+        new = Told(claims, said.at, size=len(said.text))
+        cosines: dict[str, float] = {}
+
+        def choose(snapshot: Snapshot) -> list[Ranked]:
+            cosines.clear()
+            if snapshot.embed is None:
+                return []
+            vector = snapshot.embed(said.text)
+            ranked: list[Ranked] = []
+            for each in snapshot.candidates:
+                for code, path in enumerate(each.view.spaces):
+                    if path == said.space:
+                        ranked += _nearest(each, code, vector, AT_ONCE)
+            cosines.update({each.cube_id: each.score for each in ranked})
+            return ranked
+
+        _snapshot, _ranked, found = self._recall.committed(scope, VERB, choose)
+        near = []
+        for cube in found:
+            if isinstance(cube, MemCube) and _takes_part(cube):
+                similarity = cosines.get(cube.id, 0.0)
+                near.append(Near(cube, similarity, _between(_told(cube), new, similarity)))
+        return sorted(near, key=lambda one: -one.similarity)
+
+    def settle(self, actor: Actor, cube: MemCube, near: Sequence[Near]) -> Organized:
+        """Write down how a new memory stands to what was near it when it was said."""
+        since = _told(cube).at
+        related = [each for each in near if each.relation is not None]
+        relations = [each.relation for each in related if each.relation is not None]
+        versions = {each.cube.id: each.cube.version for each in related} | {cube.id: cube.version}
+        findings = [
+            Finding(
+                related[place].cube.id,
+                cube.id,
+                relations[place],
+                versions,
+                since,
+                _about(_told(related[place].cube), relations[place]),
+            )
+            for place in strongest(relations)
+        ]
+        told = _told(cube)
+        within = contradictions_within(told)[:1]
+        findings += [Finding(cube.id, cube.id, each, versions, since) for each in within]
+        return self._write(actor, findings, 1)
+
+    def replace(self, actor: Actor, older: MemCube, newer: MemCube, reason: str) -> Organized:
+        """Write down that a memory takes the place of another because somebody said so."""
+        said = Relation(SUPERSEDES, (), 1.0, reason, ((0, 0), (0, 0)))
+        versions = {older.id: older.version, newer.id: newer.version}
+        finding = Finding(older.id, newer.id, said, versions, _told(newer).at)
+        return self._write(actor, [finding], 1)
+
     def is_due(self, tx: Transaction, actor: Actor) -> bool:
         """Tell whether anything changed that the actor may read since the last time."""
         rights = self._gate.access(tx, actor).rights
@@ -145,14 +231,15 @@ class Relater:
                 row = each.view.row_of(cube_id)
                 if row is None or not each.mask[row] or cube_id in batch.near:
                     continue
-                near = self._nearest(snapshot, each, row)
+                near = _nearest(
+                    each, each.view.columns["space"][row], each.view.vectors[row], NEAREST
+                )
                 batch.changed.append(cube_id)
                 batch.near[cube_id] = {
-                    other.cube_id: _cosine(each, row, other.cube_id)
-                    for other in near
-                    if other.cube_id != cube_id
+                    other.cube_id: other.score for other in near if other.cube_id != cube_id
                 }
-                involved |= {other.cube_id: replace(other, score=0.0, why={}) for other in near}
+                involved |= {other.cube_id: other for other in near}
+                involved[cube_id] = each.unscored(row)
         return list(involved.values())
 
     def _changed(self, actor: Actor, each: Candidates, batch: _Batch) -> list[str]:
@@ -165,23 +252,8 @@ class Relater:
         batch.place[realm_id] = entries[-1][0] if entries else min(place, seen)
         return list(dict.fromkeys(cube_id for _seq, cube_id in entries))
 
-    def _nearest(self, snapshot: Snapshot, each: Candidates, row: int) -> list[Ranked]:
-        view = each.view
-        rows = each.rows[view.columns["space"][each.rows] == view.columns["space"][row]]
-        mask = np.zeros(view.count, dtype=np.bool_)
-        mask[rows] = True
-        return rank(
-            [Candidates(view, mask, rows)],
-            terms=view.page.terms_of(row)[:_MOST_TERMS],
-            vector=view.vectors[row],
-            speakers=frozenset(),
-            options=_NEAR,
-            k=NEAREST + 1,
-            now=snapshot.now,
-        )
-
     def _findings(self, batch: _Batch, cubes: Mapping[str, MemCube]) -> Iterable[Finding]:
-        told = {each.id: _told(each) for each in cubes.values() if each.kind is Kind.PLAINTEXT}
+        told = {each.id: _told(each) for each in cubes.values() if _takes_part(each)}
         versions = {each.id: each.version for each in cubes.values()}
         by_newer: dict[str, dict[str, Relation]] = {}
         for cube_id, near in batch.near.items():
@@ -194,13 +266,14 @@ class Relater:
                     continue
                 older, newer = sorted((cube_id, other), key=lambda one: (told[one].at, one))
                 found = relation(told[older], told[newer], similarity=similarity)
-                if found is not None and found.confidence >= LIKELY:
+                if found is not None and found.confidence >= MAYBE:
                     by_newer.setdefault(newer, {})[older] = found
         for newer, found_by in by_newer.items():
             olders = list(found_by)
             for place in strongest([found_by[older] for older in olders]):
                 older = olders[place]
-                yield Finding(older, newer, found_by[older], versions, told[newer].at)
+                since, about = told[newer].at, _about(told[older], found_by[older])
+                yield Finding(older, newer, found_by[older], versions, since, about)
 
     def _write(self, actor: Actor, findings: Sequence[Finding], examined: int) -> Organized:
         counts = dict.fromkeys(WEIGHTY, 0)
@@ -243,9 +316,10 @@ class Relater:
         if kind == SUPERSEDES and not self._author_may(tx, newer, older):
             kind = CONTRADICTS
         sure = each.relation.confidence
-        wanted = Wanted(each.newer, each.older, kind, round(sure * 100), each.relation.why)
+        said = (round(sure * 100), each.relation.why, each.about)
+        wanted = Wanted(each.newer, each.older, kind, *said)
         self._linker.put(tx, actor, newer, older, wanted)
-        if kind == SUPERSEDES and sure >= SURE:
+        if kind == SUPERSEDES and sure >= SURE and not each.about:
             self._end_valid_time(tx, actor, older, each.since, records)
         return kind
 
@@ -291,6 +365,14 @@ def place_name(realm_id: str, actor: Actor) -> str:
     return f"organize:{realm_id}:{actor.principal}:{actor.bound or ''}"[:80]
 
 
+def _between(older: Told, newer: Told, similarity: float) -> Relation | None:
+    """Say how something said now stands to a memory; a memory of later is no older one."""
+    if older.at > newer.at:
+        return None
+    found = relation(older, newer, similarity=similarity)
+    return found if found is not None and found.confidence >= MAYBE else None
+
+
 def _told(cube: MemCube) -> Told:
     meta = cube.meta
     at = meta.occurred_at if isinstance(meta.occurred_at, datetime) else meta.created
@@ -298,15 +380,31 @@ def _told(cube: MemCube) -> Told:
         at = from_micros(0)
     trust = Trust.NORMAL if meta.trust is None else meta.trust
     claims = claims_of(cube.text, speaker=meta.speaker or meta.owner)
-    return Told(claims, at, trust, meta.author or "")
+    return Told(claims, at, trust, meta.author or "", len(cube.text))
 
 
-def _cosine(each: Candidates, row: int, other: CubeId) -> float:
-    place = each.view.row_of(other)
-    if place is None:
-        return 0.0
-    vectors: FloatArray = each.view.vectors
-    return float(np.dot(vectors[row], vectors[place]))
+def _takes_part(cube: MemCube) -> bool:
+    """Tell whether a memory is compared: what models say repeats what they were told."""
+    return cube.kind is Kind.PLAINTEXT and cube.meta.speaker not in _MODELS
+
+
+def _about(older: Told, found: Relation) -> str:
+    """Name what a relation is about, where the older memory says more than that."""
+    return " ".join(found.attribute) if older.long else ""
+
+
+def _nearest(each: Candidates, space: int, vector: FloatArray, count: int) -> list[Ranked]:
+    """Return the nearest memories of one space, each with its cosine as the score."""
+    view = each.view
+    rows = each.rows[view.columns["space"][each.rows] == space]
+    models = [code for code, name in enumerate(view.speakers) if name in _MODELS]
+    if models:
+        rows = rows[~np.isin(view.columns["speaker"][rows], models)]
+    if not len(rows):
+        return []
+    cosine = np.vecdot(view.vectors[rows], vector)
+    best = np.argsort(-cosine, kind="stable")[:count]
+    return [replace(each.unscored(int(rows[place])), score=float(cosine[place])) for place in best]
 
 
 def _micros(when: object) -> int:

@@ -190,8 +190,13 @@ def concerns(found: Relation, stems: AbstractSet[str]) -> bool:
     Returns:
         Whether at least two of the attribute's stems are asked for, or the only one.
     """
-    named = sum(each in stems for each in found.attribute)
-    return named >= min(2, max(1, len(found.attribute)))
+    return is_asked(found.attribute, stems)
+
+
+def is_asked(attribute: Sequence[str], stems: AbstractSet[str]) -> bool:
+    """Say whether a question asks for an attribute: for two of its stems, or the only one."""
+    named = sum(each in stems for each in attribute)
+    return named >= min(2, max(1, len(attribute)))
 
 
 def _changed(old: Gist, new: Gist) -> bool:

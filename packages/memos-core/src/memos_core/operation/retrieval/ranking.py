@@ -54,6 +54,12 @@ class Candidates:
         """Return one column of the eligible rows, (m,)."""
         return self.view.columns[name][self.rows]
 
+    def unscored(self, row: int) -> Ranked:
+        """Return the memory of a row, without a score."""
+        view = self.view
+        label = view.labels[view.columns["label"][row]]
+        return Ranked(view.ids[row], view.versions[row], label, 0.0, {})
+
 
 @dataclass(frozen=True, slots=True)
 class Ranked:

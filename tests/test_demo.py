@@ -66,7 +66,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
         env=env,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=400,  # about 35 seconds where nothing else runs
         check=False,
     )
 

@@ -591,9 +591,13 @@ def test_what_a_cache_brings_along_is_told_and_counted_as_read(
     cache = alice.activate([first, second], llama)
     context = alice.context("w1", budget_tokens=500, k=1, model=llama)
     assert context.cache == cache.id
-    told = alice.audit.query(action="memos.recollect").items[0]
-    assert told.cubes == (cache.id, second.id)
-    for verb in (lambda: alice.recollect(first, llama), lambda: alice.read_out(cache.id)):
+    told = alice.audit.query(action="memos.context").items[0]
+    assert told.cubes == (first.id, second.id, cache.id)
+    for verb in (
+        lambda: alice.recollect(first, llama),
+        lambda: alice.read_out(cache.id),
+        lambda: alice.context("w1", budget_tokens=500),
+    ):
         owner.governance.set_quota("user:alice", reads_per_day=10_000)
         owner.governance.set_quota("user:alice", reads_per_day=4 + count_of_reads(alice))
         for _ in range(4):

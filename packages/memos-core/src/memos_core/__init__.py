@@ -89,6 +89,7 @@ from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.tracing import Passage, Trace
 from memos_core.operation.retrieval.versions import Change, Diff
+from memos_core.operation.scheduler import ContextOptions
 from memos_core.organizing import Organizer
 from memos_core.results import (
     BackupReport,
@@ -145,6 +146,7 @@ __all__ = [
     "ConflictError",
     "Content",
     "ContextItem",
+    "ContextOptions",
     "Correct",
     "CubeId",
     "DamagedError",

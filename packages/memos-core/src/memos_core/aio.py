@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
 
+from memos_core.aio_looping import AsyncLooping
 from memos_core.aio_modelling import AsyncModelling
 from memos_core.aio_organizing import AsyncOrganizer
 from memos_core.audit import Audit
-from memos_core.content import Content, Message
+from memos_core.content import Content
 from memos_core.cube import CubeId, MemCube, Sensitivity, Trust, Version
 from memos_core.draft import Draft, Patch
 from memos_core.filters import Filter
@@ -23,23 +24,19 @@ from memos_core.infrastructure.governance.grants import Grant, GrantId
 from memos_core.infrastructure.governance.sources import Quarantine
 from memos_core.infrastructure.ledger import ExportReport, SignedCheckpoint, SigningKey
 from memos_core.interface.context import MemoryContext
-from memos_core.interface.loop import Heard
-from memos_core.interface.pipeline import Plan
-from memos_core.interface.reader import MemReader
-from memos_core.looping import Turn
 from memos_core.operation.explaining import Asked, Explanation
 from memos_core.operation.gate import EVERYWHERE
 from memos_core.operation.lifecycle.adding import OnKey
 from memos_core.operation.lifecycle.patching import Mode
 from memos_core.operation.lifecycle.rewinding import Rewound
 from memos_core.operation.lifecycle.snapshotting import Snapshot
-from memos_core.operation.policies.admission import AdmissionPolicy
 from memos_core.operation.quotas import Quota
 from memos_core.operation.retention import Hold
 from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.tracing import Trace
 from memos_core.operation.retrieval.versions import Diff
+from memos_core.operation.scheduler import ContextOptions
 from memos_core.results import BackupReport, ForgetReport, Hits, LogEntry, Page, PruneReport
 from memos_core.session import Ref, Session
 from memos_core.snapshots import Snapshots
@@ -267,7 +264,7 @@ class AsyncGovernance:
         )
 
 
-class AsyncSession(AsyncModelling):
+class AsyncSession(AsyncModelling, AsyncLooping):
     """A session whose verbs are awaited; they mean what they mean in `Session`.
 
     Args:
@@ -431,43 +428,17 @@ class AsyncSession(AsyncModelling):
         return await self._run(self._session.unarchive, ref, reason=reason)
 
     async def context(
-        self, query: str, *, budget_tokens: int, k: int = 50, model: LocalModel | None = None
-    ) -> MemoryContext:
-        """Recall for a prompt; see `Session.context`."""
-        return await self._run(
-            self._session.context, query, budget_tokens=budget_tokens, k=k, model=model
-        )
-
-    async def hear(
         self,
-        message: str | Message,
-        *,
-        speaker: str | None = None,
-        said_at: datetime | None = None,
-        message_id: str | None = None,
-        reader: MemReader | None = None,
-        policy: AdmissionPolicy | None = None,
-    ) -> Heard:
-        """Read what somebody said, and carry it out; see `Session.hear`."""
-        who = {"speaker": speaker, "said_at": said_at, "message_id": message_id}
-        return await self._run(self._session.hear, message, **who, reader=reader, policy=policy)
-
-    async def turn(
-        self,
-        message: str | Message,
+        query: str,
         *,
         budget_tokens: int,
+        k: int = 50,
         model: LocalModel | None = None,
-        reader: MemReader | None = None,
-        policy: AdmissionPolicy | None = None,
-    ) -> Turn:
-        """Do all that memory does in one turn; see `Session.turn`."""
-        how = {"budget_tokens": budget_tokens, "model": model, "reader": reader, "policy": policy}
-        return await self._run(self._session.turn, message, **how)
-
-    async def run(self, plan: Plan) -> tuple[Any, ...]:
-        """Carry out a plan of operations: all of it, or nothing; see `Session.run`."""
-        return await self._run(self._session.run, plan)
+        options: ContextOptions | None = None,
+    ) -> MemoryContext:
+        """Recall for a prompt; see `Session.context`."""
+        asked = {"budget_tokens": budget_tokens, "k": k, "model": model, "options": options}
+        return await self._run(self._session.context, query, **asked)
 
     async def provenance(self, ref: Ref) -> Provenance:
         """Say where a memory came from; see `Session.provenance`."""

@@ -16,6 +16,9 @@ from memos_core.modelling import Memories, Modelling
 from memos_core.operation.inner.adopting import Voucher
 from memos_core.operation.inner.distilling import Teaching
 from memos_core.operation.inner.reading import Readout
+from memos_core.operation.policies.promotion import Rules
+from memos_core.operation.upkeep.promoting import Promoted
+from memos_core.operation.workingset import WorkingSet
 
 if TYPE_CHECKING:
     from memos_core.memory.activation import Precision
@@ -93,6 +96,21 @@ class AsyncModelling:
     async def read_out(self, memory: CubeId | Key, model: LocalModel | None = None) -> Readout:
         """Say in words what an inner memory holds; see `Session.read_out`."""
         return await self._run(self._session.read_out, memory, model)
+
+    @property
+    def working_set(self) -> WorkingSet:
+        """What the next turn will probably need; see `Session.working_set`."""
+        return self._session.working_set
+
+    async def preload(self, model: LocalModel | None = None) -> tuple[CubeId, ...]:
+        """Make ready what the next turn will probably need; see `Session.preload`."""
+        return await self._run(self._session.preload, model)
+
+    async def promote(
+        self, model: LocalModel | None = None, *, rules: Rules | None = None
+    ) -> Promoted:
+        """Turn what prompts begin with again and again into KV; see `Session.promote`."""
+        return await self._run(self._session.promote, model, rules=rules)
 
     async def enable(self, adapter: CubeId | Key, *, reason: str = "") -> MemCube:
         """Switch an adapter on; see `Session.enable`."""

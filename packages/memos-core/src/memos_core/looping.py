@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memos_core.clock import require_aware
 from memos_core.content import Message
@@ -14,6 +14,7 @@ from memos_core.errors import InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.interface.context import MemoryContext
 from memos_core.interface.loop import Heard, Loop, Utterance
+from memos_core.interface.pipeline import Plan, run
 from memos_core.interface.reader import MemReader, RuleReader
 from memos_core.operation.engine import Engine
 from memos_core.operation.policies.admission import AdmissionPolicy
@@ -120,3 +121,18 @@ class Looping:
         text = message if isinstance(message, str) else message.text
         heard = self.hear(message, reader=reader, policy=policy)
         return Turn(heard, self.context(text, budget_tokens=budget_tokens, model=model))
+
+    def run(self, plan: Plan) -> tuple[Any, ...]:
+        """Carry out a plan of operations: all of it, or nothing.
+
+        Args:
+            plan: The steps, as values; `Plan.load` reads them from JSON.
+
+        Returns:
+            What each step returned, in order.
+
+        Raises:
+            InvalidInputError: A step is malformed.
+            DeniedError: A step is not allowed; nothing was done.
+        """
+        return run(self, plan)  # type: ignore[arg-type]  # a session has the verbs that it needs

@@ -19,6 +19,10 @@ from memos_core.operation.inner.activating import Activation
 from memos_core.operation.inner.adopting import Voucher
 from memos_core.operation.inner.distilling import Teaching
 from memos_core.operation.inner.reading import Readout
+from memos_core.operation.policies.promotion import Rules
+from memos_core.operation.retrieval.eligibility import Scope
+from memos_core.operation.upkeep.promoting import Promoted
+from memos_core.operation.workingset import WorkingSet
 
 if TYPE_CHECKING:
     from memos_core.memory.activation import Precision
@@ -238,6 +242,46 @@ class Modelling:
         named = (refs_of(memories), self._model(model))
         chosen = self._engine.inner.chooser.named(self._actor, *named)
         return recollected(self._engine, self._actor, chosen)
+
+    @property
+    def working_set(self) -> WorkingSet:
+        """What the next turn will probably need, and how good such predictions were."""
+        found: WorkingSet = self.__dict__.setdefault("_working", WorkingSet())
+        return found
+
+    def preload(self, model: LocalModel | None = None) -> tuple[CubeId, ...]:
+        """Make ready what the next turn will probably need, while nobody waits.
+
+        Pages are brought up to date, rows read into the database's cache, and for a model its KV
+        cache and adapters loaded. Nothing is decided by that: whether a memory may be used is
+        decided at its use.
+
+        Args:
+            model: The model that will be given it; by default the vault's runtime, if any.
+
+        Returns:
+            What was made ready.
+        """
+        chosen = model or self._engine.inner.runtime
+        scope = Scope(self._actor, None, None)
+        return self._engine.scheduler.preload(scope, self.working_set, chosen)
+
+    def promote(self, model: LocalModel | None = None, *, rules: Rules | None = None) -> Promoted:
+        """Turn what this principal's prompts begin with again and again into KV, where that pays.
+
+        By what this principal used, with its rights and in its space; run it now and then. Caches
+        that it made and that were not used for long are let go. What is used much and never
+        changes is proposed for `distill`: said here and in the ledger, and not carried out.
+
+        Args:
+            model: The model that was given it; by default the vault's runtime.
+            rules: When it pays.
+
+        Returns:
+            What was made, let go and proposed, and what could not be done.
+        """
+        asked = (self._model(model), rules or Rules())
+        return self._engine.inner.promoter.promote(self._actor, *asked)
 
     def enable(self, adapter: CubeId | Key, *, reason: str = "") -> MemCube:
         """Switch an adapter on, for whoever may read it.

@@ -17,8 +17,7 @@ from memos_core.errors import InvalidInputError
 from memos_core.filters import Filter, parse_filter
 from memos_core.governance import Governance
 from memos_core.infrastructure.governance.names import check_space
-from memos_core.interface.context import MemoryContext, assemble, for_model
-from memos_core.interface.pipeline import Plan, run
+from memos_core.interface.context import MemoryContext, contextual
 from memos_core.looping import Looping
 from memos_core.modelling import Modelling
 from memos_core.operation.gate import check_ref
@@ -30,6 +29,7 @@ from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.recall import Question
 from memos_core.operation.retrieval.tracing import Trace
 from memos_core.operation.retrieval.versions import Diff
+from memos_core.operation.scheduler import ContextOptions, Request
 from memos_core.operation.upkeep.duty import Duty
 from memos_core.operation.upkeep.tidying import Tidying
 from memos_core.organizing import Organizer
@@ -171,9 +171,6 @@ class Session(Sharing, Modelling, Looping):
             InvalidInputError: The query is empty, or `k`, the filter or the space is malformed.
             EmbedderError: The vault's embedder is not to be had.
         """
-        if not isinstance(query, str) or not query.strip():
-            raise InvalidInputError("the query is empty: ask something, or use get_all to list")
-        self._check_count(k, "k")
         if budget_tokens is not None:
             check_budget(budget_tokens)
         if min_score is not None and not isinstance(min_score, int | float):
@@ -181,7 +178,9 @@ class Session(Sharing, Modelling, Looping):
         if options is not None and not isinstance(options, SearchOptions):
             raise InvalidInputError(f"options is a SearchOptions, not {options!r}")
         chosen = options or SearchOptions()
-        question = Question(query, k, budget_tokens, min_score, chosen)
+        question = replace(
+            self._question(query, k, chosen), budget_tokens=budget_tokens, min_score=min_score
+        )
         scope = replace(self._scope(where, space), min_trust=Trust.parse(chosen.min_trust))
         return self._engine.recall.search(scope, question)
 
@@ -338,31 +337,48 @@ class Session(Sharing, Modelling, Looping):
         return self._engine.reverter.archive(self._actor, *asked, archived=False)
 
     def context(
-        self, query: str, *, budget_tokens: int, k: int = 50, model: LocalModel | None = None
+        self,
+        query: str,
+        *,
+        budget_tokens: int,
+        k: int = 50,
+        model: LocalModel | None = None,
+        options: ContextOptions | None = None,
     ) -> MemoryContext:
         """Recall for a prompt: a fenced block of memories under a token budget.
 
         Args:
             query: What the prompt is about.
-            budget_tokens: What the block may cost; it never costs more.
+            budget_tokens: What the block may cost; it never costs more. Counted by the model's
+                tokenizer where there is a model, else by `Settings.count_tokens`.
             k: How many memories to consider.
             model: The local model that it is for, as in
                 `model.generate(query, memory=session.context(query, …, model=model))`.
+            options: How memories are chosen: what they are worth, and what a model may be given.
 
         Returns:
-            The block, what is in it and why, and what was left out.
+            The block, what is in it and why, and what was left out and why.
+
+        Raises:
+            InvalidInputError: The query is empty, or a number or an option is malformed.
+
+        Example:
+            >>> from memos_core.testing import temporary_memos
+            >>> with temporary_memos() as memos:
+            ...     alice = memos.session("user:alice")
+            ...     _ = alice.add("I am allergic to peanuts.")
+            ...     context = alice.context("Which nuts are bad for me?", budget_tokens=200)
+            ...     len(context.items), context.tokens <= 200
+            (1, True)
         """
         check_budget(budget_tokens)
-        hits = self.search(query, k=k)
-        if model is not None:
-            asked = (self._engine, self._actor, hits)
-            return for_model(*asked, budget_tokens=budget_tokens, model=model)
-        return assemble(
-            hits,
-            budget_tokens=budget_tokens,
-            count_tokens=self._engine.settings.count_tokens,
-            nonce=self._engine.gate.vault.entropy.token(8).hex(),
-        )
+        chosen = options or ContextOptions()
+        if not isinstance(chosen, ContextOptions):
+            raise InvalidInputError(f"options is a ContextOptions, not {options!r}")
+        question = self._question(query, k, chosen.search)
+        scope = replace(self._scope(None, None), min_trust=Trust.parse(chosen.search.min_trust))
+        asked = Request(question, budget_tokens, chosen, model, self.working_set)
+        return contextual(self._engine, scope, asked)
 
     def provenance(self, ref: Ref) -> Provenance:
         """Say where a memory came from: author, origin, trust, signature, and its sources.
@@ -424,21 +440,6 @@ class Session(Sharing, Modelling, Looping):
         with self._engine.gate.pipeline(self._actor):
             yield self
 
-    def run(self, plan: Plan) -> tuple[Any, ...]:
-        """Carry out a plan of operations: all of it, or nothing.
-
-        Args:
-            plan: The steps, as values; `Plan.load` reads them from JSON.
-
-        Returns:
-            What each step returned, in order.
-
-        Raises:
-            InvalidInputError: A step is malformed.
-            DeniedError: A step is not allowed; nothing was done.
-        """
-        return run(self, plan)
-
     def at(self, when: datetime) -> Session:
         """Look at the vault as it was recorded at an instant; the session only reads.
 
@@ -462,6 +463,12 @@ class Session(Sharing, Modelling, Looping):
         """List what a worker can do under the rights of this session; see `MemOS.maintain`."""
         engine = self._engine
         return (Tidying(engine.gate.vault, engine.organizing.relater, self._actor),)
+
+    def _question(self, query: str, k: int, options: SearchOptions) -> Question:
+        if not isinstance(query, str) or not query.strip():
+            raise InvalidInputError("the query is empty: ask something, or use get_all to list")
+        self._check_count(k, "k")
+        return Question(query, k, None, None, options)
 
     def _check_count(self, count: int, name: str) -> None:
         most = self._engine.settings.max_k

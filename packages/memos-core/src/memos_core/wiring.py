@@ -39,7 +39,7 @@ from memos_core.operation.inner.keeping import BlobKeeper
 from memos_core.operation.inner.loading import Loader
 from memos_core.operation.inner.reading import Reader
 from memos_core.operation.lifecycle.adding import Adder
-from memos_core.operation.lifecycle.erasing import Cleanable, Eraser
+from memos_core.operation.lifecycle.erasing import Eraser
 from memos_core.operation.lifecycle.forgetting import Forgetter
 from memos_core.operation.lifecycle.labelling import Labeller
 from memos_core.operation.lifecycle.reverting import Reverter
@@ -59,11 +59,13 @@ from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer, fingerprinted
 from memos_core.operation.retrieval.versions import Versions
+from memos_core.operation.scheduler import Scheduler
 from memos_core.operation.signing import Signer
 from memos_core.operation.upkeep.duty import Duty
 from memos_core.operation.upkeep.expiring import Expiring, Reaping
 from memos_core.operation.upkeep.fading import Fading
 from memos_core.operation.upkeep.folding import Folding
+from memos_core.operation.upkeep.promoting import Promoter
 from memos_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,9 +94,8 @@ def wire(
         detector: Finds sensitive spans.
         runtime: The model that is used where none is named.
     """
-    registry = Registry(vault.mint)
+    registry, analyzer, signer = Registry(vault.mint), Analyzer(), Signer(keyring)
     gate = Gate(vault, registry, ledger)
-    analyzer, signer = Analyzer(), Signer(keyring)
     embedding = Embedding(embedder, vault)
     preparer = Preparer(embedding, detector, settings.span_levels, signer)
     labeller, grants = Labeller(registry), Grants(vault, registry)
@@ -106,17 +107,16 @@ def wire(
     auditor = Auditor(gate, keyring, publisher)
     keeper = BlobKeeper(vault, store_at(vault.directory.blobs, settings.blobs_url))
     loader = Loader(vault, keeper, settings.inner_budget_bytes)
-    holders: list[Cleanable] = [follower, fingerprints, loader]
+    holders = (follower, fingerprints, loader)
     eraser = Eraser(gate, holders, auditor.announce, keeper.collect)
     forgetter = Forgetter(gate, retention, quotas, eraser, updater)
-    sources = Sources(vault, registry)
+    sources, versions = Sources(vault, registry), Versions(gate, quotas)
     replayer = Replayer(gate, forgetter, grants, sources, labeller, updater, retention)
-    restorer = Restorer(gate, replayer, keyring, publisher.checkpoints)
-    versions = Versions(gate, quotas)
     reverter = Reverter(gate, updater, preparer, versions)
     recall = Recall(gate, follower, embedding, analyzer, quotas, versions, settings)
     adder = Adder(gate, preparer, labeller, updater, forgetter, quotas, settings)
     evictor = Evictor(gate, forgetter, retention, keeper, settings.blob_budget_bytes)
+    inner = _inner(gate, adder, updater, forgetter, evictor, keeper, loader, runtime)
     return Engine(
         gate=gate,
         adder=adder,
@@ -124,8 +124,9 @@ def wire(
         forgetter=forgetter,
         eraser=eraser,
         backups=Backups(gate, publisher, keeper),
-        restorer=restorer,
+        restorer=Restorer(gate, replayer, keyring, publisher.checkpoints),
         recall=recall,
+        scheduler=Scheduler(gate, recall, inner.chooser, inner.injector, settings),
         versions=versions,
         reverter=reverter,
         rewinder=Rewinder(gate, updater, reverter, quotas),
@@ -138,7 +139,7 @@ def wire(
         explainer=Explainer(gate, grants),
         auditor=auditor,
         settings=settings,
-        inner=_inner(gate, adder, updater, evictor, keeper, loader, quotas, runtime),
+        inner=inner,
         organizing=_organizing(gate, adder, reverter, updater, recall, quotas),
         duties=_duties(gate, forgetter, updater, settings),
     )
@@ -176,19 +177,21 @@ def _inner(
     gate: Gate,
     adder: Adder,
     updater: Updater,
+    forgetter: Forgetter,
     evictor: Evictor,
     keeper: BlobKeeper,
     loader: Loader,
-    quotas: Quotas,
     runtime: LocalModel | None,
 ) -> Inner:
+    quotas, activator = Quotas(gate.registry), Activator(gate, adder, keeper, loader, evictor)
     return Inner(
-        activator=Activator(gate, adder, keeper, loader, evictor),
+        activator=activator,
         chooser=Chooser(gate, quotas),
         distiller=Distiller(gate, adder, updater, keeper, evictor),
         injector=Injector(gate, loader, quotas),
         keeper=keeper,
         loader=loader,
+        promoter=Promoter(gate, activator, forgetter),
         reader=Reader(gate, loader, quotas),
         runtime=runtime,
     )

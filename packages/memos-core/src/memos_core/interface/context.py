@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from memos_core.cube import CubeId, MemCube
+from memos_core.cube import CubeId
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.memory.fence import ContextItem, item_of, render
 from memos_core.memory.injection import Injection, Memory
 from memos_core.operation.engine import Engine
 from memos_core.operation.inner.choosing import Choice
 from memos_core.operation.inner.injecting import Recollection
+from memos_core.operation.retrieval.eligibility import Scope
+from memos_core.operation.scheduler import Request
 from memos_core.results import Hit
 
 if TYPE_CHECKING:
@@ -26,12 +28,14 @@ class MemoryContext:
 
     Args:
         text: The fenced block; empty where nothing was found or nothing fits.
-        items: What is in it, best first.
-        left_out: What was found but did not fit the budget.
+        items: What is in it: those of one author, source and day together, the best first.
+        left_out: What was considered and is not in it.
         tokens: What the block costs.
         hits: The hits behind the items, in the same order, with why each was chosen.
         cache: The KV cache of how the block begins, where one was found for the model.
         adapters: The adapters that are on for the model.
+        reasons: Of all that was considered, why it is in the block, or is not.
+        warnings: What the caller must know, such as memories withheld because bytes are damaged.
         given: What a local model is given, under the session's rights.
     """
 
@@ -42,6 +46,8 @@ class MemoryContext:
     hits: tuple[Hit, ...] = ()
     cache: CubeId | None = None
     adapters: tuple[CubeId, ...] = ()
+    reasons: Mapping[CubeId, str] = field(default_factory=dict, compare=False)
+    warnings: tuple[str, ...] = ()
     given: Memory | None = field(default=None, repr=False, compare=False)
 
     @contextmanager
@@ -61,79 +67,27 @@ class MemoryContext:
             yield injection
 
 
-def assemble(
-    hits: Sequence[Hit],
-    *,
-    budget_tokens: int,
-    count_tokens: Callable[[str], int],
-    nonce: str,
-    lead: Sequence[MemCube] = (),
-) -> MemoryContext:
-    """Choose, best first, what fits a budget, and render it.
-
-    Args:
-        hits: What was found.
-        budget_tokens: What the whole block may cost.
-        count_tokens: Counts the tokens of a text.
-        nonce: Fresh for this request, or that of the cache that holds the lead.
-        lead: Memories that come first, in this order, whether they were found or not.
-
-    Returns:
-        The context; never over the budget. Empty where the lead alone would be.
-    """
-    frame = count_tokens(render([], nonce))
-    first = {hit.id: hit for hit in hits}
-    chosen = [(item_of(each), first.get(each.id) or Hit(each, 0.0, {})) for each in lead]
-    spent = count_tokens(render([item for item, _hit in chosen], nonce))
-    known = {each.id for each in lead}
-    for hit in hits:
-        if hit.id in known:
-            continue
-        item = item_of(hit.cube)
-        cost = count_tokens(render([item], nonce)) - frame  # each part once: no quadratic work
-        if spent + cost <= budget_tokens:
-            chosen.append((item, hit))
-            spent += cost
-    text, tokens = _counted(chosen, count_tokens, nonce)
-    while chosen and tokens > budget_tokens:  # a tokenizer may count the whole above its parts
-        chosen.pop()
-        text, tokens = _counted(chosen, count_tokens, nonce)
-    kept = {hit.id for _item, hit in chosen}
-    return MemoryContext(
-        text,
-        tuple(item for item, _hit in chosen),
-        tuple(hit.id for hit in hits if hit.id not in kept),
-        tokens,
-        tuple(hit for _item, hit in chosen),
-    )
-
-
-def for_model(
-    engine: Engine, actor: Actor, hits: Sequence[Hit], *, budget_tokens: int, model: LocalModel
-) -> MemoryContext:
-    """Assemble what was recalled for a local model, with what was made for it.
+def contextual(engine: Engine, scope: Scope, request: Request) -> MemoryContext:
+    """Recall for a prompt.
 
     Args:
         engine: The operators of the vault.
-        actor: Who asks.
-        hits: What was found.
-        budget_tokens: What the whole block may cost.
-        model: The model.
+        scope: Who asks, and about what.
+        request: What for.
     """
-    choice = engine.inner.chooser.best(actor, model, [(hit.id, hit.score) for hit in hits])
-    nonce = engine.gate.vault.entropy.token(8).hex()
-    count = engine.settings.count_tokens
-
-    def built(lead: Sequence[MemCube], fence: str) -> MemoryContext:
-        return assemble(
-            hits, budget_tokens=budget_tokens, count_tokens=count, nonce=fence, lead=lead
-        )
-
-    found = built(choice.lead, choice.fence or nonce)
-    if choice.cache is not None and len(found.items) < len(choice.lead):  # over the budget
-        choice = Choice(adapters=choice.adapters)
-        found = built((), nonce)
-    return _given(engine, actor, found, choice)
+    schedule = engine.scheduler.schedule(scope, request)
+    found = MemoryContext(
+        schedule.text,
+        schedule.items,
+        schedule.left_out,
+        schedule.tokens,
+        schedule.hits,
+        reasons=schedule.reasons,
+        warnings=schedule.warnings,
+    )
+    if request.model is None:
+        return found
+    return _given(engine, scope.actor, found, schedule.choice)
 
 
 def recollected(engine: Engine, actor: Actor, choice: Choice) -> MemoryContext:
@@ -163,10 +117,3 @@ def _given(engine: Engine, actor: Actor, found: MemoryContext, choice: Choice) -
         cache=choice.cache,
         adapters=choice.adapters,
     )
-
-
-def _counted(
-    chosen: Sequence[tuple[ContextItem, Hit]], count_tokens: Callable[[str], int], nonce: str
-) -> tuple[str, int]:
-    text = render([item for item, _hit in chosen], nonce) if chosen else ""
-    return text, count_tokens(text) if text else 0

@@ -34,7 +34,9 @@ from memos_core.operation.retrieval.provenance import Provenances
 from memos_core.operation.retrieval.recall import Recall
 from memos_core.operation.retrieval.tracing import Tracer
 from memos_core.operation.retrieval.versions import Versions
+from memos_core.operation.scheduler import Scheduler
 from memos_core.operation.upkeep.duty import Duty
+from memos_core.operation.upkeep.promoting import Promoter
 from memos_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Inner:
     injector: Injector
     keeper: BlobKeeper
     loader: Loader
+    promoter: Promoter
     reader: Reader
     runtime: LocalModel | None
 
@@ -76,6 +79,7 @@ class Engine:
     backups: Backups
     restorer: Restorer
     recall: Recall
+    scheduler: Scheduler
     versions: Versions
     reverter: Reverter
     rewinder: Rewinder

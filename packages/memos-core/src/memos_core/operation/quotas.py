@@ -19,7 +19,7 @@ from memos_core.operation.gate import Refusal
 
 DAY_US: Final = 86_400_000_000
 READS: Final = (
-    *("memos.diff", "memos.get", "memos.get_all", "memos.history"),
+    *("memos.context", "memos.diff", "memos.get", "memos.get_all", "memos.history"),
     *("memos.provenance", "memos.read_out", "memos.recollect", "memos.search", "memos.trace"),
 )
 """The ledger's names of the verbs that a quota of reads counts."""

@@ -188,6 +188,10 @@ class RealmPage:
         self._damaged: dict[str, str] = {}
         self._view: PageView | None = None
 
+    def row(self, cube_id: str) -> int | None:
+        """Return the row of a memory; None where the page has none of it."""
+        return self._row_of.get(cube_id)
+
     def apply(
         self, entries: Iterable[Entry], *, removed: Iterable[str], damaged: dict[str, str], seq: int
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,7 @@ from memos_core.memory.plaintext import PUT_AWAY
 from memos_core.memory.prefixes import keys_of, runs_of
 from memos_core.operation.gate import Gate, Ref, Refusal, unique
 from memos_core.operation.inner.activating import Activation, root_of, text_cube, tokens_of
-from memos_core.operation.inner.finding import is_enabled, made_for
+from memos_core.operation.inner.finding import is_enabled, made_of
 from memos_core.operation.inner.watching import check_enabled
 from memos_core.operation.quotas import Quotas
 from memos_core.tensors import KVRecord
@@ -58,54 +58,47 @@ class Chooser:
         self._quotas = quotas
 
     def best(
-        self, actor: Actor, model: LocalModel, found: Sequence[tuple[CubeId, float]]
+        self,
+        actor: Actor,
+        model: LocalModel,
+        found: Sequence[tuple[CubeId, float]],
+        *,
+        terms: Collection[str] = (),
+        most: int = 2,
+        caches: bool = True,
     ) -> Choice:
-        """Choose what suits what was recalled: every enabled adapter, else the best KV cache.
+        """Choose what suits what was recalled: adapters that know of it, else the best KV cache.
 
-        A KV cache is not used while an adapter is on: it was computed without it.
+        A KV cache is not used while an adapter is on: it was computed without it. Nothing is
+        recorded: whoever places it in a prompt does that.
 
         Args:
             actor: Who asks.
             model: The model.
             found: What was recalled, with its scores.
+            terms: Words of the question, for adapters whose tags are among them.
+            most: The most adapters.
+            caches: Whether a KV cache may be chosen.
         """
         scores = dict(found)
         with self._gate.vault.read() as tx:
-            cubes = list(made_for(tx, self._gate, actor, model.fingerprint.id))
-            adapters = tuple(cube.id for cube in cubes if is_enabled(cube))
+            made = list(made_of(tx, self._gate, actor, model.fingerprint.id, list(scores), terms))
+            adapters = _fitting(made, scores, terms)[:most]
             if adapters:
-                return Choice(adapters=adapters)
-            fitting = [
+                return Choice(adapters=tuple(cube.id for cube in adapters))
+            if not caches:
+                return Choice()
+            begun = [
                 (sum(scores.get(each, 0.0) for each in cube.meta.lineage), cube)
-                for cube in cubes
-                if cube.kind is Kind.ACTIVATION
-                and not _is_away(cube)
-                and set(cube.meta.lineage) & set(scores)
+                for cube in made
+                if cube.kind is Kind.ACTIVATION and not _is_away(cube)
             ]
-            fitting.sort(key=lambda pair: (-pair[0], pair[1].id))
-            for _score, cube in fitting:
+            begun.sort(key=lambda pair: (-pair[0], len(pair[1].meta.lineage), pair[1].id))
+            for _score, cube in begun:
                 lead = self._lead(tx, actor, cube, model)
                 if lead is not None and not any(map(_is_away, lead)):
-                    break
-            else:
-                return Choice()
-        return self._read(actor, cube, lead, set(scores))
-
-    def _read(
-        self, actor: Actor, cache: MemCube, lead: tuple[MemCube, ...], found: set[CubeId]
-    ) -> Choice:
-        """Record what is read with a cache beside what was found, if it still is what it was."""
-        more = [each for each in lead if each.id not in found]
-        if more:
-            with self._gate.effect(actor, VERB, durable=False) as tx:
-                try:
-                    now = [self._gate.readable(tx, actor, each.id).cube.version for each in more]
-                except (Refusal, DamagedError):
-                    return Choice()
-                if now != [each.version for each in more]:
-                    return Choice()
-                self._told(tx, actor, [cache.id, *ids_of(more)])
-        return Choice(lead, _kv(cache).fence, cache.id)
+                    return Choice(lead, _kv(cube).fence, cube.id)
+        return Choice()
 
     def _told(self, tx: Transaction, actor: Actor, ids: Sequence[CubeId]) -> None:
         data: dict[str, JsonValue] = {"cubes": list(dict.fromkeys(ids))}
@@ -186,6 +179,19 @@ def _kv(cube: MemCube) -> KVRecord:
             f"memory {cube.id} is no KV cache: of activation memory only KV caches are run"
         )
     return kv
+
+
+def _fitting(
+    made: Sequence[MemCube], scores: Mapping[CubeId, float], terms: Collection[str]
+) -> list[MemCube]:
+    """List the enabled adapters that know of what was recalled, or are tagged so, best first."""
+
+    def worth(cube: MemCube) -> tuple[float, str]:
+        known = max((scores[each] for each in cube.meta.lineage if each in scores), default=0.0)
+        named = sum(tag.casefold() in terms for tag in cube.meta.tags)
+        return (-(known + named), cube.id)
+
+    return sorted((cube for cube in made if is_enabled(cube)), key=worth)
 
 
 def _is_away(cube: MemCube) -> bool:

@@ -16,7 +16,7 @@ from memos_core.infrastructure.blobs.rows import Blob
 from memos_core.infrastructure.governance.actor import Actor
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.memory.injection import Injection
-from memos_core.operation.gate import Gate
+from memos_core.operation.gate import Gate, Refusal
 from memos_core.operation.inner.loading import Loader, growth_of
 from memos_core.operation.inner.watching import VERB, Watch, check_enabled
 from memos_core.operation.quotas import Quotas
@@ -94,12 +94,42 @@ class Injector:
                 cache = self._cache(tx, actor, chosen.cache, model, notes)
                 for each in chosen.adapters:
                     adapters += self._adapter(tx, actor, each, model, notes)
-                data: dict[str, JsonValue] = {"cubes": list(chosen.all_ids)}
+                data: dict[str, JsonValue] = {
+                    "cubes": list(chosen.all_ids),
+                    "model": model.fingerprint.id,
+                }
                 self._gate.note(tx, actor, VERB, subject=chosen.cache, data=data)
         with ExitStack() as stack:
             state = self._state(stack, cache, model, notes)
             names = self._names(stack, model, adapters, notes)
             yield Injection(chosen.text, state, names, tuple(notes), watch.check)
+
+    def preload(
+        self, actor: Actor, cache: CubeId | None, adapters: Sequence[CubeId], model: LocalModel
+    ) -> None:
+        """Load what a model will probably be given; that is no use of it, and gives nobody a right.
+
+        What cannot be loaded, or may not be used, is left: whoever uses it is told.
+
+        Args:
+            actor: Who will probably use it.
+            cache: A KV cache.
+            adapters: Adapters.
+            model: The model.
+        """
+        self._loader.tidy()
+        notes: list[str] = []
+        try:
+            with self._gate.vault.read() as tx:
+                state = self._cache(tx, actor, cache, model, notes)
+                found = [
+                    each for one in adapters for each in self._adapter(tx, actor, one, model, notes)
+                ]
+        except (Refusal, DamagedError):
+            return
+        with ExitStack() as stack:
+            self._state(stack, state, model, notes)
+            self._names(stack, model, found, notes)
 
     def _cache(
         self,

@@ -90,6 +90,9 @@ class Snapshot:
     now: int
 
 
+Pick = Callable[[Snapshot, list[Ranked], list[MemCube | Damage]], list[Ranked]]
+
+
 class Recall:
     """Reads memories for those who may.
 
@@ -126,18 +129,22 @@ class Recall:
         stands: list[Standing] = []
 
         def choose(snapshot: Snapshot) -> list[Ranked]:
-            ranked = self._rank(snapshot, question)
-            ranked, known = self._standing(scope, snapshot, ranked, question)
+            ranked, known = self.best(scope, snapshot, question)
             stands[:] = [known]
             return ranked
 
         snapshot, ranked, found = self.committed(scope, "memos.search", choose)
         return self._hits(snapshot, ranked, found, question, stands[0])
 
-    def _standing(
-        self, scope: Scope, snapshot: Snapshot, ranked: list[Ranked], question: Question
+    def best(
+        self, scope: Scope, snapshot: Snapshot, question: Question
     ) -> tuple[list[Ranked], Standing]:
-        """Bring to bear how the memories stand to each other, and cut to what was asked for."""
+        """Rank the eligible rows for a question, by how they answer and how they stand.
+
+        Returns:
+            The best, and what is known of how they stand to each other.
+        """
+        ranked = self._rank(snapshot, question)
         find, asked = finder(snapshot.candidates), stems_of(question.text)
 
         def known(to: Sequence[Ranked]) -> Standing:
@@ -155,6 +162,11 @@ class Recall:
         least = question.min_score
         ranked = [each for each in ranked if least is None or each.score >= least]
         return ranked[: question.k], seen
+
+    def refresh(self, scope: Scope) -> None:
+        """Bring the pages of what a request is about up to date, ahead of it."""
+        with self._gate.vault.read() as tx:
+            self._snapshot(tx, scope)
 
     def listing(self, scope: Scope, limit: int, cursor: str | None) -> Page[MemCube]:
         """List memories in the order in which they were recorded."""
@@ -186,24 +198,45 @@ class Recall:
         return [each for each in found if isinstance(each, MemCube)]
 
     def committed(
-        self, scope: Scope, verb: str, choose: Callable[[Snapshot], list[Ranked]]
+        self,
+        scope: Scope,
+        verb: str,
+        choose: Callable[[Snapshot], list[Ranked]],
+        pick: Pick | None = None,
     ) -> tuple[Snapshot, list[Ranked], list[MemCube | Damage]]:
         """Choose in a snapshot, then commit the read; choose again where anything has moved.
 
         The last attempt chooses inside the committing transaction, where nothing can move: whoever
         keeps changing the policy or the memories delays a read, and never empties it.
+
+        Args:
+            scope: What the request is about.
+            verb: The ledger's name of it.
+            choose: Chooses by what the pages know.
+            pick: Picks among the chosen by what they say; only what it picks is read, and stands in
+                the entry.
         """
         self._gate.refuse_in_pipeline("a search, a listing or a trace")
         with self._follower.looking_back():
-            return self._committed(scope, verb, choose)
+            return self._committed(scope, verb, choose, pick)
 
     def _committed(
-        self, scope: Scope, verb: str, choose: Callable[[Snapshot], list[Ranked]]
+        self,
+        scope: Scope,
+        verb: str,
+        choose: Callable[[Snapshot], list[Ranked]],
+        pick: Pick | None,
     ) -> tuple[Snapshot, list[Ranked], list[MemCube | Damage]]:
         for _ in range(_TRIES):
             with self._gate.vault.read() as tx:
                 snapshot = self._snapshot(tx, scope)
             ranked = choose(snapshot)
+            if pick is not None:
+                with self._gate.vault.read() as tx:
+                    seen = self._seen(tx, scope, snapshot, ranked)
+                if seen is None:
+                    continue
+                ranked = pick(snapshot, ranked, seen)  # outside of any transaction: it may be slow
             with self._gate.effect(scope.actor, verb, durable=False) as tx:
                 found = self._confirmed(tx, scope, verb, snapshot, ranked)
             if found is not None:
@@ -211,6 +244,8 @@ class Recall:
         with self._gate.effect(scope.actor, verb, durable=False) as tx:
             snapshot = self._snapshot(tx, scope)
             ranked = choose(snapshot)
+            if pick is not None:
+                ranked = pick(snapshot, ranked, self._seen(tx, scope, snapshot, ranked) or [])
             found = self._confirmed(tx, scope, verb, snapshot, ranked)
             if found is None:
                 raise BusyError("the memories kept changing while they were read: try again")
@@ -228,13 +263,23 @@ class Recall:
         if not snapshot.access.is_good(tx.epoch, tx.now):
             return None
         self._quotas.check_reads(tx, scope.actor)
-        found = fetch(tx, [each.cube_id for each in ranked], at=scope.actor.at)
-        records = [_still(found.get(each.cube_id), each, tx.now) for each in ranked]
-        still = [record for record in records if record is not None]
-        if len(still) < len(records):
+        still = _unmoved(tx, scope, ranked)
+        if still is None:
             return None
         outcome, data = self._entry(tx, scope, snapshot, [record.cube.id for record in still])
         self._gate.note(tx, scope.actor, verb, outcome, data=data)
+        return [
+            each if isinstance(each, Damage) else self._gate.shown(tx, scope.actor, each)
+            for each in still
+        ]
+
+    def _seen(
+        self, tx: Transaction, scope: Scope, snapshot: Snapshot, ranked: Sequence[Ranked]
+    ) -> list[MemCube | Damage] | None:
+        """Read what was chosen, as the actor sees it; None if any of it moved."""
+        still = _unmoved(tx, scope, ranked)
+        if still is None or not snapshot.access.is_good(tx.epoch, tx.now):
+            return None
         return [
             each if isinstance(each, Damage) else self._gate.shown(tx, scope.actor, each)
             for each in still
@@ -360,8 +405,7 @@ class Recall:
                 if cost > left:
                     continue
                 left -= cost
-            stands = known.superseded_by(cube.id), known.conflicts_with(cube.id)
-            hits.append(Hit(cube, each.score, each.why, *stands))
+            hits.append(known.hit(each, cube))
         warnings = [f"memory {each} is damaged on disk and withheld" for each in sorted(damaged)]
         return Hits(hits, warnings=warnings)
 
@@ -383,6 +427,16 @@ class Recall:
             if not ids and not (decision.allowed and scope.actor.reaches(scope.space)):
                 outcome = "denied"
         return outcome, data
+
+
+def _unmoved(
+    tx: Transaction, scope: Scope, ranked: Sequence[Ranked]
+) -> list[Record | Damage] | None:
+    """Read the records of what was chosen; None if any is not what was scored."""
+    found = fetch(tx, [each.cube_id for each in ranked], at=scope.actor.at)
+    records = [_still(found.get(each.cube_id), each, tx.now) for each in ranked]
+    still = [record for record in records if record is not None]
+    return still if len(still) == len(records) else None
 
 
 def _still(found: Record | Damage | None, ranked: Ranked, now: int) -> Record | Damage | None:

@@ -11,13 +11,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
-from memos_core.cube import CubeId
+from memos_core.cube import CubeId, MemCube
 from memos_core.infrastructure.vault import links
 from memos_core.infrastructure.vault.links import LinkRow
 from memos_core.infrastructure.vault.vault import Transaction
 from memos_core.operation.organizing.types import CONTRADICTS, DISTINCT, SUPERSEDES
 from memos_core.operation.policies.conflict import LIKELY, SURE, is_asked
 from memos_core.operation.retrieval.ranking import Candidates, Ranked
+from memos_core.results import Hit
 
 MARGIN: Final = 40
 """How many more than asked for are ranked, so that what takes a place was scored itself."""
@@ -60,6 +61,11 @@ class Standing:
     newer: dict[CubeId, tuple[Partner, ...]]
     against: dict[CubeId, tuple[Partner, ...]]
     near: dict[CubeId, tuple[Partner, ...]]
+
+    def hit(self, ranked: Ranked, cube: MemCube) -> Hit:
+        """Make a hit of what was ranked, as it stands."""
+        stands = self.superseded_by(cube.id), self.conflicts_with(cube.id)
+        return Hit(cube, ranked.score, ranked.why, *stands)
 
     def superseded_by(self, cube_id: CubeId) -> tuple[CubeId, ...]:
         """Name what most likely took a memory's place."""

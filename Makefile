@@ -30,7 +30,7 @@ check: $(READY)
 	@echo "== layers"  && $(BIN)/lint-imports
 
 bench: $(READY)
-	@for each in locomo beam latency governance detection forgetting lora kv; do \
+	@for each in locomo beam latency governance detection forgetting lora kv scheduler promotion; do \
 	  echo "== benchmarks/$$each"; \
 	  $(BIN)/python -m benchmarks.$$each $(BENCH_DATA) || exit 1; \
 	done

@@ -10,7 +10,7 @@ from autogen_core.models import AssistantMessage, LLMMessage, UserMessage
 
 from memos_autogen.messages import SOURCE, to_messages
 from memos_autogen.profiles import MemosComponentConfig, offered_source
-from memos_core import AsyncSession, SessionSource, message_draft, resolve_session
+from memos_core import AsyncSession, ContextOptions, SessionSource, message_draft, resolve_session
 
 
 class MemosChatCompletionContext(ChatCompletionContext, Component[MemosComponentConfig]):
@@ -23,17 +23,23 @@ class MemosChatCompletionContext(ChatCompletionContext, Component[MemosComponent
         session: A session, the open vault in which somebody is `acting`, or a callable (given this
             context) to a session. Unset refuses.
         config: Sizes, and what a dump names.
+        options: How memories are chosen; not part of a dump, for it may hold a function.
     """
 
     component_config_schema = MemosComponentConfig
     component_provider_override = "memos_autogen.MemosChatCompletionContext"
 
     def __init__(
-        self, session: SessionSource | None, config: MemosComponentConfig | None = None
+        self,
+        session: SessionSource | None,
+        config: MemosComponentConfig | None = None,
+        *,
+        options: ContextOptions | None = None,
     ) -> None:
         super().__init__()
         self._source = session
         self._config = config or MemosComponentConfig()
+        self._options = options
 
     async def add_message(self, message: LLMMessage) -> None:
         """Keep a message, and write it to the vault where `remember` says so."""
@@ -61,7 +67,10 @@ class MemosChatCompletionContext(ChatCompletionContext, Component[MemosComponent
         if not text.strip():
             return messages
         found = await session.context(
-            text, budget_tokens=self._config.budget_tokens, k=self._config.k
+            text,
+            budget_tokens=self._config.budget_tokens,
+            k=self._config.k,
+            options=self._options,
         )
         if found.text:
             messages.insert(place, UserMessage(content=found.text, source="memory"))

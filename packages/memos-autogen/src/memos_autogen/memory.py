@@ -20,6 +20,7 @@ from memos_autogen.messages import SOURCE
 from memos_autogen.profiles import MemosComponentConfig, offered_source
 from memos_core import (
     AsyncSession,
+    ContextOptions,
     DeniedError,
     Document,
     Hit,
@@ -37,6 +38,7 @@ class MemosMemory(Memory, Component[MemosComponentConfig]):
         session: A session, the open vault in which somebody is `acting`, or a callable from the
             model context (None in `query` and `add`) to a session. Unset refuses.
         config: Sizes, and what a dump names.
+        options: How memories are chosen; not part of a dump, for it may hold a function.
     """
 
     component_type = "memory"
@@ -44,10 +46,15 @@ class MemosMemory(Memory, Component[MemosComponentConfig]):
     component_provider_override = "memos_autogen.MemosMemory"
 
     def __init__(
-        self, session: SessionSource | None, config: MemosComponentConfig | None = None
+        self,
+        session: SessionSource | None,
+        config: MemosComponentConfig | None = None,
+        *,
+        options: ContextOptions | None = None,
     ) -> None:
         self._source = session
         self._config = config or MemosComponentConfig()
+        self._options = options
 
     async def update_context(self, model_context: ChatCompletionContext) -> UpdateContextResult:
         """Recall for the last user message, and put what was found into the model context.
@@ -64,7 +71,10 @@ class MemosMemory(Memory, Component[MemosComponentConfig]):
             return UpdateContextResult(memories=MemoryQueryResult(results=[]))
         session = AsyncSession(resolve_session(self._source, model_context))
         found = await session.context(
-            query, budget_tokens=self._config.budget_tokens, k=self._config.k
+            query,
+            budget_tokens=self._config.budget_tokens,
+            k=self._config.k,
+            options=self._options,
         )
         if found.text:
             await model_context.add_message(UserMessage(content=found.text, source="memory"))

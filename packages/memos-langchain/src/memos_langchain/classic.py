@@ -8,7 +8,7 @@ from langchain_classic.base_memory import BaseMemory
 from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import ConfigDict, Field
 
-from memos_core import InvalidInputError, SessionSource, resolve_session
+from memos_core import ContextOptions, InvalidInputError, SessionSource, resolve_session
 from memos_langchain.history import MemosChatMessageHistory
 
 
@@ -22,6 +22,7 @@ class MemosMemory(BaseMemory):
         memory_key: The prompt's variable.
         input_key: Which of the chain's inputs is the question; needed where there are several.
         budget_tokens: What the recalled block may cost.
+        options: How memories are chosen; see `ContextOptions`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -31,6 +32,7 @@ class MemosMemory(BaseMemory):
     memory_key: str = "memory"
     input_key: str | None = None
     budget_tokens: int = 1_000
+    options: ContextOptions | None = Field(default=None, exclude=True, repr=False)
 
     @property
     def memory_variables(self) -> list[str]:
@@ -43,7 +45,8 @@ class MemosMemory(BaseMemory):
         question = self._question(inputs)
         if not question.strip():
             return {self.memory_key: ""}
-        return {self.memory_key: session.context(question, budget_tokens=self.budget_tokens).text}
+        found = session.context(question, budget_tokens=self.budget_tokens, options=self.options)
+        return {self.memory_key: found.text}
 
     def save_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """Write a turn: the question and the answer."""

@@ -19,7 +19,14 @@ from langchain.agents.middleware.types import (
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 
-from memos_core import MemoryContext, Session, SessionSource, message_draft, resolve_session
+from memos_core import (
+    ContextOptions,
+    MemoryContext,
+    Session,
+    SessionSource,
+    message_draft,
+    resolve_session,
+)
 from memos_langchain.messages import SOURCE, to_message
 
 
@@ -31,6 +38,7 @@ class MemosMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             request's `Runtime` (its `context` above all) to a session. Unset refuses.
         budget_tokens: What the recalled block may cost in a prompt.
         k: The most memories to consider.
+        options: How they are chosen; see `ContextOptions`.
         remember: Whether to write what was said in this run to the session's space.
     """
 
@@ -40,12 +48,14 @@ class MemosMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         *,
         budget_tokens: int = 1_000,
         k: int = 20,
+        options: ContextOptions | None = None,
         remember: bool = True,
     ) -> None:
         super().__init__()
         self._source = session
         self._budget_tokens = budget_tokens
         self._k = k
+        self._options = options
         self._remember = remember
 
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002
@@ -86,7 +96,7 @@ class MemosMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         if not question.strip():
             return request
         found: MemoryContext = session.context(
-            question, budget_tokens=self._budget_tokens, k=self._k
+            question, budget_tokens=self._budget_tokens, k=self._k, options=self._options
         )
         if not found.text:
             return request

@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.memory.memory import BaseMemoryBlock
 from pydantic import Field
 
-from memos_core import AsyncSession, SessionSource, Transcript, resolve_session
+from memos_core import AsyncSession, ContextOptions, SessionSource, Transcript, resolve_session
 from memos_llamaindex.messages import SOURCE, to_message
 
 
@@ -24,6 +24,7 @@ class MemosMemoryBlock(BaseMemoryBlock[str]):
         session: A session, the open vault in which somebody is `acting`, or a callable (given the
             messages) to a session. Unset refuses.
         budget_tokens: What the recalled block may cost.
+        options: How memories are chosen; see `ContextOptions`.
         thread: Names the conversation that ejected messages are written to.
     """
 
@@ -31,13 +32,17 @@ class MemosMemoryBlock(BaseMemoryBlock[str]):
     session: SessionSource | None = Field(default=None, exclude=True, repr=False)
     budget_tokens: int = 1_000
     thread: str = "default"
+    options: ContextOptions | None = Field(default=None, exclude=True, repr=False)
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **_kwargs: Any) -> str:
         asked = [m.content or "" for m in messages or [] if m.role == MessageRole.USER]
         session = AsyncSession(resolve_session(self.session, messages))
         if not asked or not asked[-1].strip():
             return ""
-        return (await session.context(asked[-1], budget_tokens=self.budget_tokens)).text
+        found = await session.context(
+            asked[-1], budget_tokens=self.budget_tokens, options=self.options
+        )
+        return found.text
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         session = resolve_session(self.session, messages)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Self
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.memory.types import BaseMemory
 
-from memos_core import Message, Session, SessionSource, Transcript, resolve_session
+from memos_core import ContextOptions, Message, Session, SessionSource, Transcript, resolve_session
 from memos_llamaindex.messages import SOURCE, from_message, to_message
 
 
@@ -22,6 +22,7 @@ class MemosMemory(BaseMemory):
             conversation's name) to a session. Unset refuses.
         thread: Names the conversation.
         budget_tokens: What the recalled block may cost; 0 recalls nothing.
+        options: How memories are chosen; see `ContextOptions`.
         last: How many of the conversation's last messages `get` returns.
 
     Example:
@@ -36,6 +37,7 @@ class MemosMemory(BaseMemory):
     thread: str = "default"
     budget_tokens: int = 1_000
     last: int = 50
+    options: ContextOptions | None = Field(default=None, exclude=True, repr=False)
     _source: SessionSource | None = PrivateAttr(default=None)
 
     @classmethod
@@ -65,7 +67,7 @@ class MemosMemory(BaseMemory):
     def _recalled(self, session: Session, question: str, said: list[Message]) -> list[ChatMessage]:
         if not question.strip() or not self.budget_tokens:
             return []
-        found = session.context(question, budget_tokens=self.budget_tokens)
+        found = session.context(question, budget_tokens=self.budget_tokens, options=self.options)
         shown = {message.text for message in said[-self.last :]}
         if all(hit.text in shown for hit in found.hits):  # nothing that the history does not say
             return []

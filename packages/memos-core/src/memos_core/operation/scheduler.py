@@ -38,7 +38,7 @@ from memos_core.operation.retrieval.ranking import Ranked
 from memos_core.operation.retrieval.recall import Question, Recall, Snapshot
 from memos_core.operation.retrieval.standing import Standing
 from memos_core.operation.retrieval.vicinity import latest, neighbours
-from memos_core.operation.upkeep.folding import used_by
+from memos_core.operation.upkeep.folding import Use, used_by
 from memos_core.operation.workingset import WorkingSet
 from memos_core.results import Hit
 from memos_core.settings import Settings
@@ -276,17 +276,25 @@ class Scheduler:
             fence = self._gate.vault.entropy.token(8).hex()
             block = _Block(hits, items, request.budget_tokens, count, fence)
         lead = {each.id for each in choice.lead}
-        candidates = self._candidates(actor, block, ended)
+        candidates = self._candidates(actor, block, ended, options.policy)
         rest = [each for each in candidates if each.id not in lead]
         return _filled(block, rest, options, choice)
 
-    def _candidates(
-        self, actor: Actor, block: _Block, ended: Mapping[CubeId, date | None]
-    ) -> list[Candidate]:
-        """Say of each hit what decides about it."""
+    def _uses(self, actor: Actor, ids: Sequence[CubeId]) -> Mapping[CubeId, Use]:
+        """Return how often this principal used memories, and when last."""
         with self._gate.vault.read() as tx:
             principal_id = self._gate.registry.find_principal(tx, actor.principal)
-            uses = used_by(tx, list(block.hits), principal_id) if principal_id else {}
+            return used_by(tx, ids, principal_id) if principal_id else {}
+
+    def _candidates(
+        self,
+        actor: Actor,
+        block: _Block,
+        ended: Mapping[CubeId, date | None],
+        policy: Policy,
+    ) -> list[Candidate]:
+        """Say of each hit what decides about it."""
+        uses = {} if policy is semantic else self._uses(actor, list(block.hits))  # it asks for none
         made = []
         for each, hit in block.hits.items():
             meta, item = hit.cube.meta, block.items[each]
@@ -319,10 +327,11 @@ class Scheduler:
         ids += [*choice.adapters, *([] if choice.cache is None else [choice.cache])]
         more = [each for each in ids if each not in ranked]
         found = dict(ranked)
-        with self._gate.vault.read() as tx:
-            for each in more:
-                record = self._gate.readable(tx, actor, each)
-                found[each] = Ranked(each, record.version.version, record.cube.label_id, 0.0, {})
+        if more:
+            with self._gate.vault.read() as tx:
+                for each in more:
+                    cube = self._gate.readable(tx, actor, each).cube
+                    found[each] = Ranked(each, cube.version, cube.label_id, 0.0, {})
         return [found[each] for each in dict.fromkeys(ids)]
 
 

@@ -18,9 +18,9 @@ from typing import Final, Literal
 from memos_core.cube import CubeId
 from memos_core.errors import InvalidInputError
 
-SHARPNESS: Final = 6.0
-"""How much better the better score is. Measured on LoCoMo's dev half and on BEAM: 4 to 8 do the
-same, at 2 short memories crowd out the right ones, and without it long ones fill the block."""
+SHARPNESS: Final = 12.0
+"""How much better the better score is. Measured on LoCoMo's dev half and on BEAM: below 6, short
+memories crowd out the right ones; far above, one that is long leaves no room for several short."""
 _PRIORITIES: Final = {"high": 1.0, "mid": 0.5, "low": 0.25}
 _WORD: Final = re.compile(r"\w+")
 
@@ -103,8 +103,8 @@ def semantic(candidates: Sequence[Candidate]) -> tuple[float, ...]:
     """Value what answers the question.
 
     >>> [round(each, 2) for each in semantic([Candidate(id="a", score=0.8, tokens=1),
-    ...                                       Candidate(id="b", score=0.4, tokens=1)])]
-    [1.0, 0.02]
+    ...                                       Candidate(id="b", score=0.6, tokens=1)])]
+    [1.0, 0.03]
     """
     best = max((each.score for each in candidates), default=0.0)
     if best <= 0:

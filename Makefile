@@ -18,6 +18,7 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(READY)
 	@$(BIN)/python examples/harbor_team.py
 	@$(BIN)/python examples/one_vault_three_frameworks.py
+	@$(BIN)/python examples/a_month_with_alice.py
 	@$(BIN)/python examples/inside_the_model.py
 
 test: $(READY)
@@ -30,7 +31,7 @@ check: $(READY)
 	@echo "== layers"  && $(BIN)/lint-imports
 
 bench: $(READY)
-	@for each in locomo beam latency governance detection forgetting lora kv scheduler promotion; do \
+	@for each in locomo beam latency governance detection forgetting lora kv scheduler promotion supersession loop; do \
 	  echo "== benchmarks/$$each"; \
 	  $(BIN)/python -m benchmarks.$$each $(BENCH_DATA) || exit 1; \
 	done

@@ -6,9 +6,11 @@ import json
 import os
 import pty
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -1096,3 +1098,33 @@ def test_time_from_the_command_line(shell: Shell) -> None:
     assert shell.json("at", then, "boat")[0]["cube"]["meta"]["version"] == 1
     assert "Nothing" in shell.done("at", then, who="user:bob")
     shell.refused("at", "yesterday", code=2)
+
+
+def test_maintain_does_what_is_due_and_says_what(shell: Shell) -> None:
+    old = re.findall(r"mem_[a-z2-7]{20}", shell.done("add", "The budget is $4,000."))[0]
+    shell.done("add", "The budget is now $5,500.")
+    told = shell.json("maintain")
+    assert told["done"]["organize"] >= 1
+    assert told["given_up"] == []
+    found = shell.json("search", "What is the budget?")
+    assert found[0]["cube"]["payload"]["content"] == "The budget is now $5,500."
+    assert old in {hit["cube"]["meta"]["id"] for hit in found}, "nothing is lost by it"
+    assert "Nothing was due." in shell.done("maintain")
+
+
+def test_a_worker_ends_in_an_orderly_way_when_it_is_told_to(shell: Shell) -> None:
+    shell.done("add", "short", "--expires", "1s")
+    time.sleep(1.1)
+    told = shell.json("worker", "--rounds", "2", "--every", "1s", who=None)
+    assert told["rounds"] == 2
+    assert told["done"]["expire"] == 1
+    assert told["done"]["reap"] == 1
+    command = [sys.executable, "-m", "memos_core.cli.main", "--vault", str(shell.vault)]
+    running = subprocess.Popen(
+        [*command, "--embedder", "hashing-256", "--json", "worker"], stdout=subprocess.PIPE
+    )
+    time.sleep(4)
+    running.send_signal(signal.SIGTERM)
+    out, _err = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert json.loads(out)["rounds"] >= 1

@@ -190,3 +190,24 @@ def test_the_demo_of_memory_inside_a_model_fails_where_a_revoked_grant_still_hol
     done = run("-c", SABOTAGE.format(broken=broken), str(INSIDE))
     assert done.returncode != 0
     assert "Broken" in done.stderr
+
+
+def test_a_month_with_alice_runs_to_its_end() -> None:
+    done = run(str(DEMO.parent / "a_month_with_alice.py"))
+    assert done.returncode == 0, done.stdout[-3_000:]
+    assert done.stdout.count("✓") >= 14
+    for week in range(1, 5):
+        assert f"week {week}: 10 of 10 hold what is true now" in done.stdout
+
+
+def test_the_month_notices_where_nothing_is_superseded(tmp_path: Path) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(
+        "import runpy\n"
+        "from memos_core.operation.organizing.relating import Relater\n"
+        "Relater._end_valid_time = lambda *given: None\n"
+        f"runpy.run_path({str(DEMO.parent / 'a_month_with_alice.py')!r}, run_name='__main__')\n"
+    )
+    done = run(str(script))
+    assert done.returncode == 1
+    assert "✗" in done.stdout

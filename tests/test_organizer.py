@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import networkx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import text as sql
 
 from memos_core import (
     ConflictError,
@@ -19,6 +20,7 @@ from memos_core import (
     Link,
     MemoryState,
     MemOS,
+    Message,
     NotFoundError,
     SearchOptions,
     Session,
@@ -202,7 +204,7 @@ def _stored(memos: MemOS, cube_id: str) -> tuple[str, dict[str, object]]:
         "ON v.cube_id = c.id AND v.version = c.version WHERE c.id = :id"
     )
     with memos._vault.read() as tx:
-        payload, header = tx.connection.execute(text(query), {"id": cube_id}).one()
+        payload, header = tx.connection.execute(sql(query), {"id": cube_id}).one()
     fields = json.loads(header)
     fields.pop("signature", None)
     return payload, fields
@@ -212,7 +214,9 @@ def test_a_merge_is_undone_byte_for_byte(memos: MemOS, alice: Session) -> None:
     one = alice.add("Anna's birthday is May 3.", tags={"anna"}, metadata={"n": 1})
     two = alice.add("Anna was born on May 3.", key="born", speaker="Ben")
     before = [_stored(memos, each.id) for each in (one, two)]
-    merged = alice.organizer.merge([one.id, two.id], "Anna was born on May 3: her birthday.")
+    merged = alice.organizer.merge(
+        [one.id, two.id], "Anna's birthday is May 3, when Anna was born."
+    )
     assert [hit.id for hit in alice.search("Anna birthday")] == [merged.id]
     assert alice.get(one.id).meta.state is MemoryState.MERGED
     assert set(merged.meta.lineage) == {one.id, two.id}
@@ -289,6 +293,43 @@ def test_links_survive_a_backup_and_damage_is_named(
     one, two = alice.add("one boat"), alice.add("two boats")
     alice.organizer.link(one.id, two.id, "supersedes")
     with memos._vault.effect() as tx:
-        tx.connection.execute(text("UPDATE links SET percent = 7"))
+        tx.connection.execute(sql("UPDATE links SET percent = 7"))
     assert alice.organizer.links(one.id) == (), "nothing is demoted on a damaged word"
     assert any("link" in each for each in memos.diagnose().problems)
+
+
+class Saying:
+    """A chat model that says one thing, whatever it is asked."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        self.asked: list[Message] = []
+
+    def chat(self, messages: Sequence[Message], *, schema: object = None) -> str:
+        self.asked = list(messages)
+        return self.answer
+
+
+def test_a_merge_by_a_model_is_a_proposal_until_it_keeps_everything(alice: Session) -> None:
+    one = alice.add("Ruth pays $40 on May 3.")
+    two = alice.add("Ruth does not pay in cash.")
+    bad = alice.organizer.propose([one.id, two.id], Saying("Ruth pays $45 on May 3 in cash."))
+    assert bad.missing.numbers == ("$40",)
+    assert bad.missing.denials
+    with pytest.raises(ConflictError, match="40"):
+        alice.organizer.merge(bad.refs, bad.text)
+    assert alice.get(one.id).meta.state is MemoryState.GENERATED
+    model = Saying("On May 3 Ruth pays $40. Ruth does not pay in cash.")
+    good = alice.organizer.propose([one.id, two.id], model)
+    assert not good.missing
+    assert "Ruth pays $40 on May 3" in model.asked[-1].text
+    assert "<memories " in model.asked[-1].text, "what is shown to a model is fenced"
+    merged = alice.organizer.merge(good.refs, good.text)
+    assert [hit.id for hit in alice.search("Ruth pays")] == [merged.id]
+
+
+def test_what_says_the_same_is_grouped(alice: Session) -> None:
+    ids = [alice.add("The boat is red and fast.").id for _ in range(3)]
+    alice.add("The train is late.")
+    alice.organizer.organize()
+    assert alice.organizer.duplicates() == (frozenset(ids),)

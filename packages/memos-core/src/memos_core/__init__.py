@@ -90,7 +90,7 @@ from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.tracing import Passage, Trace
 from memos_core.operation.retrieval.versions import Change, Diff
 from memos_core.operation.scheduler import ContextOptions
-from memos_core.organizing import Organizer
+from memos_core.organizing import MergeProposal, Organizer
 from memos_core.results import (
     BackupReport,
     ForgetReport,
@@ -195,6 +195,7 @@ __all__ = [
     "MemoryContext",
     "MemoryState",
     "MemosError",
+    "MergeProposal",
     "Message",
     "ModelError",
     "ModelReader",

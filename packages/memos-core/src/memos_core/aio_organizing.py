@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 
 from memos_core.content import Content
-from memos_core.cube import MemCube
+from memos_core.cube import CubeId, MemCube
 from memos_core.draft import Draft
-from memos_core.organizing import MOST_DEPTH, Organizer, Ref
+from memos_core.models.chat import ChatModel
+from memos_core.organizing import MOST_DEPTH, MergeProposal, Organizer, Ref
 from memos_core.results import Graph, Link, Organized
 
 
@@ -75,6 +76,14 @@ class AsyncOrganizer:
         """Let one memory stand for several; see `Organizer.merge`."""
         call = partial(self._organizer.merge, refs, content, **fields)
         return await anyio.to_thread.run_sync(call)
+
+    async def propose(self, refs: Sequence[Ref], chat: ChatModel) -> MergeProposal:
+        """Let a chat model write what could stand for several; see `Organizer.propose`."""
+        return await anyio.to_thread.run_sync(self._organizer.propose, refs, chat)
+
+    async def duplicates(self) -> tuple[frozenset[CubeId], ...]:
+        """Group the memories that say the same; see `Organizer.duplicates`."""
+        return await anyio.to_thread.run_sync(self._organizer.duplicates)
 
     async def unmerge(self, ref: Ref) -> list[MemCube]:
         """Let what was merged stand for itself again; see `Organizer.unmerge`."""

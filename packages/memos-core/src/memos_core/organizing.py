@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import astuple, dataclass
+from importlib.resources import files
 from typing import Any
 
-from memos_core.content import Content
+from memos_core.content import Content, Message, text_of
 from memos_core.cube import CubeId, MemCube
 from memos_core.draft import Draft, Key, check_reason
-from memos_core.errors import InvalidInputError
+from memos_core.errors import ConflictError, InvalidInputError
 from memos_core.infrastructure.governance.actor import Actor
+from memos_core.memory.fence import item_of, render
+from memos_core.models.chat import ChatModel
 from memos_core.operation.engine import Engine
 from memos_core.operation.gate import check_ref
 from memos_core.operation.organizing.linking import Wanted
-from memos_core.operation.organizing.types import CONTRADICTS, check_type
+from memos_core.operation.organizing.types import CONTRADICTS, REPEATS, check_type
+from memos_core.operation.policies.merging import Missing, groups_of, supports
 from memos_core.results import Graph, Link, Organized
 
 Ref = CubeId | Key
 MOST_DEPTH = 8
 """The longest chain of links that is walked."""
+MOST_DUPLICATES = 10_000
+"""The most pairs of memories that are grouped."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeProposal:
+    """What a model would let stand for several memories.
+
+    Args:
+        refs: The memories.
+        text: What would stand for them.
+        missing: What of them it does not have; only without that it can be merged.
+    """
+
+    refs: tuple[CubeId, ...]
+    text: str
+    missing: Missing
 
 
 class Organizer:
@@ -180,7 +202,45 @@ class Organizer:
         cubes = merger.sources(self._actor, [check_ref(ref) for ref in refs])
         texts = list(dict.fromkeys(cube.text for cube in cubes))
         draft = Draft.of("\n".join(texts) if content is None else content, fields)
+        missing = supports(texts, text_of(draft.content))
+        if missing:
+            lost = ", ".join(repr(each) for kind in astuple(missing) for each in kind)
+            raise ConflictError(
+                f"the merged text does not keep {lost}: put that in, as it is written"
+            )
         return merger.merge(self._actor, cubes, draft)
+
+    def propose(self, refs: Sequence[Ref], chat: ChatModel) -> MergeProposal:
+        """Let a chat model write what could stand for several memories; nothing is merged by it.
+
+        Args:
+            refs: The memories, two or more; the model is shown them as the session sees them.
+            chat: The model.
+
+        Returns:
+            The text, and what it lost: `merge(proposal.refs, proposal.text)` takes it if that is
+            nothing.
+
+        Raises:
+            InvalidInputError: They are fewer than two, or not text.
+            ConflictError: One of them was merged or put away, or is seen only in part.
+            ModelError: The model did not answer.
+        """
+        merger = self._engine.organizing.merger
+        cubes = merger.sources(self._actor, [check_ref(ref) for ref in refs])
+        texts = list(dict.fromkeys(cube.text for cube in cubes))
+        asked = (files("memos_core.interface") / "prompts" / "merging.txt").read_text("utf-8")
+        nonce = self._engine.gate.vault.entropy.token(8).hex()
+        notes = render([item_of(cube) for cube in cubes], nonce)
+        said = [Message(role="system", parts=asked), Message(role="user", parts=notes)]
+        text = chat.chat(said).strip()
+        return MergeProposal(tuple(cube.id for cube in cubes), text, supports(texts, text))
+
+    def duplicates(self) -> tuple[frozenset[CubeId], ...]:
+        """Group the memories that say the same, as `organize` found them."""
+        linker = self._engine.organizing.linker
+        found = linker.listed(self._actor, [REPEATS], MOST_DUPLICATES)
+        return groups_of((link.source, link.target) for link in found)
 
     def unmerge(self, ref: Ref) -> list[MemCube]:
         """Let what was merged stand for itself again, as it was; what stood for it is archived.

@@ -23,6 +23,7 @@ from memos_core.cli import (
     rights,
     snapshots,
     upkeep,
+    working,
 )
 from memos_core.cli.desk import ASSERTED, remember_shared
 from memos_core.cli.output import one_line
@@ -101,6 +102,8 @@ audit.command("log")(auditing.log)
 audit.command("export")(auditing.export)
 audit.command("rotate-key")(auditing.rotate_key)
 audit.command("prune")(auditing.prune)
+app.command("maintain")(working.maintain)
+app.command("worker")(working.worker)
 app.command("doctor")(upkeep.doctor)
 
 

@@ -35,7 +35,6 @@ from memos_core.memory.fence import without_blocks
 from memos_core.operation.engine import Engine
 from memos_core.operation.organizing.relating import Near, Said
 from memos_core.operation.policies.admission import Admission, AdmissionPolicy, Arrival, admit
-from memos_core.operation.policies.conflict import SURE
 from memos_core.operation.retrieval.eligibility import Scope
 from memos_core.operation.retrieval.options import SearchOptions
 from memos_core.operation.retrieval.recall import Question
@@ -175,8 +174,12 @@ class Loop:
             metadata["entities"] = list(wanted.entities)
         if wanted.triple is not None:
             metadata["triple"] = wanted.triple.model_dump()
+        if (
+            wanted.occurred_at is not None
+        ):  # of what is to come, when it was said decides what holds
+            metadata["event_at"] = wanted.occurred_at.isoformat()
         draft = self._draft(wanted.target, wanted, said)
-        draft = replace(draft, metadata=metadata, occurred_at=wanted.occurred_at or said.at)
+        draft = replace(draft, metadata=metadata, occurred_at=said.at)
         cube = self._engine.adder.add(self._actor, [draft.checked()], "error")[0]
         self._engine.organizing.relater.settle(self._actor, cube, near)
         return Outcome(wanted, "remembered", told.reason, (cube.id,))
@@ -226,6 +229,10 @@ class Loop:
             )
             found = self._remember(kept, said)
             return replace(found, operation=wanted, why=f"{found.why}; nothing to correct")
+        words = _words(text)
+        for each in self._near(text, wanted.space, said):
+            if _words(each.cube.text) == words:
+                return Outcome(wanted, "not kept", "known already", (each.cube.id,))
         draft = replace(
             self._draft(text, wanted, said),
             occurred_at=said.at,
@@ -243,10 +250,14 @@ class Loop:
         """Find what is corrected, and what it says once it is put right."""
         target, replaces = wanted.target, wanted.replaces
         if not is_bare(target):
-            for each in self._near(target, wanted.space, said):
-                found = each.relation
-                if found is not None and found.kind != "repeats" and found.confidence >= SURE:
-                    return each.cube, target
+            # Somebody says that something is wrong: what it most likely stands against is that.
+            against = [
+                (each.relation.confidence, each.cube)
+                for each in self._near(target, wanted.space, said)
+                if each.relation is not None and each.relation.kind != "repeats"
+            ]
+            if against:
+                return max(against, key=lambda one: one[0])[1], target
         asked = " ".join(filter(None, (target, replaces)))
         hits = [hit.cube for hit in self._search(asked, wanted.space, None, _NEAR)]
         recent = self._recent(wanted.space)

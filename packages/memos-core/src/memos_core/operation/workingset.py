@@ -21,6 +21,10 @@ SIZE: Final = 64
 _TURNS: Final = 6
 
 
+_MOST_UNJUDGED: Final = 64
+"""Turns whose prediction is judged at once, so that none piles up."""
+
+
 @dataclass(frozen=True, slots=True)
 class HitRate:
     """How good the predictions were.
@@ -51,11 +55,13 @@ class WorkingSet:
         self._lock = threading.Lock()
         self._turns: deque[Turn] = deque(maxlen=_TURNS)
         self._rate = HitRate()
+        self._unjudged: list[tuple[tuple[Turn, ...], tuple[CubeId, ...]]] = []
 
     @property
     def rate(self) -> HitRate:
-        """How good the predictions were so far."""
+        """How good the predictions were so far; judged when somebody asks, not in a turn."""
         with self._lock:
+            self._judge()
             return self._rate
 
     def wanted(self) -> tuple[CubeId, ...]:
@@ -72,10 +78,16 @@ class WorkingSet:
         """
         with self._lock:
             if self._turns:
-                ready = set(predict(list(self._turns), self._size))
-                used = list(placed)
-                self._rate = HitRate(
-                    self._rate.placed + len(used),
-                    self._rate.ready + sum(each in ready for each in used),
-                )
+                self._unjudged.append((tuple(self._turns), tuple(placed)))
             self._turns.append(turn)
+            if len(self._unjudged) == _MOST_UNJUDGED:
+                self._judge()
+
+    def _judge(self) -> None:
+        for turns, placed in self._unjudged:
+            ready = set(predict(list(turns), self._size))
+            self._rate = HitRate(
+                self._rate.placed + len(placed),
+                self._rate.ready + sum(each in ready for each in placed),
+            )
+        self._unjudged.clear()

@@ -253,6 +253,8 @@ class RealmPage:
 
     def _wipe(self, gone: set[str]) -> None:
         """Wipe every row, also of earlier versions, of memories that are there no more."""
+        if not gone:
+            return
         rows = [row for row, cube_id in enumerate(self._ids) if cube_id in gone]
         if not rows:
             return

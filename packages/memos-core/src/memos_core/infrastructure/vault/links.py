@@ -12,6 +12,7 @@ from memos_core.infrastructure.vault import schema
 from memos_core.infrastructure.vault.vault import Transaction
 
 _TABLE: Final = schema.links
+_ANY: Final = select(_TABLE.c.id).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ def find(tx: Transaction, link_id: str) -> LinkRow | None:
     """Read one link; a damaged one is none."""
     row = tx.connection.execute(select(_TABLE).where(_TABLE.c.id == link_id)).one_or_none()
     return None if row is None else _read(row)
+
+
+def any_there(tx: Transaction) -> bool:
+    """Tell whether there is any link at all."""
+    return tx.connection.scalar(_ANY) is not None
 
 
 def touching(

@@ -203,6 +203,17 @@ def fetch(
     return found
 
 
+def standings(tx: Transaction, ids: Sequence[str]) -> dict[str, tuple[int, str, int | None]]:
+    """Read how memories stand: their version, their label and their end, in microseconds."""
+    cubes = schema.cubes.c
+    found: dict[str, tuple[int, str, int | None]] = {}
+    for batch in batches(ids):
+        query = select(cubes.id, cubes.version, cubes.label_id, cubes.expires)
+        for row in tx.connection.execute(query.where(cubes.id.in_(batch))):
+            found[row.id] = (row.version, row.label_id, row.expires)
+    return found
+
+
 def fetch_by_key(
     tx: Transaction, space_id: str, key: str, *, at: int | None = None
 ) -> Record | Damage | None:

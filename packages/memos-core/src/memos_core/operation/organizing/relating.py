@@ -29,6 +29,7 @@ from memos_core.operation.lifecycle.updating import Updater, header_of
 from memos_core.operation.organizing.linking import Linker, Wanted
 from memos_core.operation.organizing.types import CONTRADICTS, DISTINCT, SUPERSEDES, WEIGHTY
 from memos_core.operation.policies.conflict import (
+    LEAST,
     MAYBE,
     SURE,
     Relation,
@@ -172,7 +173,8 @@ class Relater:
             for each in snapshot.candidates:
                 for code, path in enumerate(each.view.spaces):
                     if path == said.space:
-                        ranked += _nearest(each, code, vector, AT_ONCE)
+                        near = _nearest(each, code, vector, AT_ONCE)
+                        ranked += [one for one in near if one.score >= LEAST]
             cosines.update({each.cube_id: each.score for each in ranked})
             return ranked
 

@@ -30,7 +30,8 @@ MAYBE: Final = 0.12
 SURE: Final = 0.75
 """Confidence from which the older one no longer counts as valid."""
 
-_LEAST: Final = 0.2
+LEAST: Final = 0.2
+"""Cosine below which two memories have nothing to do with each other."""
 _SAME: Final = 0.97
 _SHORT: Final = 140
 """Characters that one statement takes at most; a longer text says more than one thing."""
@@ -117,7 +118,7 @@ def relation(older: Told, newer: Told, *, similarity: float) -> Relation | None:
         >>> found.kind, found.attribute
         ('supersedes', ('budget',))
     """
-    if similarity < _LEAST or not older.claims or not newer.claims:
+    if similarity < LEAST or not older.claims or not newer.claims:
         return None
     if similarity >= _SAME and not _changed(older.gist, newer.gist):
         return _relation("repeats", similarity, "nearly the same words", older.gist, newer.gist)

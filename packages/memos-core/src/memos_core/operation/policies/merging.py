@@ -107,7 +107,7 @@ def supports(sources: Sequence[str], merged: str) -> Missing:
         for kind, written in facts.written.items():
             for norm, word in written.items():
                 if not kept.has(kind, norm):
-                    lost[kind][word] = None
+                    lost[kind][word.strip()] = None
     return Missing(**{kind: tuple(words) for kind, words in lost.items()})
 
 

@@ -28,6 +28,7 @@ from memos_core.infrastructure.index.entry import Entry, FloatArray
 from memos_core.infrastructure.index.follower import Follower
 from memos_core.infrastructure.index.page import PageView
 from memos_core.infrastructure.ledger import Outcome
+from memos_core.infrastructure.vault import links
 from memos_core.infrastructure.vault.records import (
     Damage,
     Indexable,
@@ -61,6 +62,7 @@ from memos_core.operation.retrieval.standing import (
     links_of,
     standing,
 )
+from memos_core.operation.retrieval.unmoved import stands, unmoved
 from memos_core.operation.retrieval.versions import Versions
 from memos_core.results import Hit, Hits, Page
 from memos_core.settings import Settings
@@ -88,6 +90,8 @@ class Snapshot:
     damaged: tuple[str, ...]
     embed: Callable[[str], FloatArray] | None
     now: int
+    linked: bool = False
+    """Whether any memory is linked with another."""
 
 
 Pick = Callable[[Snapshot, list[Ranked], list[MemCube | Damage]], list[Ranked]]
@@ -152,8 +156,8 @@ class Recall:
                 rows = links_of(tx, [each.cube_id for each in to], scope.actor.at)
             return standing(rows, lambda cube_id: find(cube_id) is not None, asked)
 
-        if not ranked:
-            return [], Standing({}, {}, {})
+        if not ranked or not snapshot.linked:
+            return ranked[: question.k], Standing({}, {}, {})
         seen = known(ranked)
         ranked = current_first(ranked, seen, find)
         for _ in range(question.options.expand):
@@ -230,7 +234,7 @@ class Recall:
         for _ in range(_TRIES):
             with self._gate.vault.read() as tx:
                 snapshot = self._snapshot(tx, scope)
-            ranked = choose(snapshot)
+            ranked, seen = choose(snapshot), None
             if pick is not None:
                 with self._gate.vault.read() as tx:
                     seen = self._seen(tx, scope, snapshot, ranked)
@@ -238,7 +242,7 @@ class Recall:
                     continue
                 ranked = pick(snapshot, ranked, seen)  # outside of any transaction: it may be slow
             with self._gate.effect(scope.actor, verb, durable=False) as tx:
-                found = self._confirmed(tx, scope, verb, snapshot, ranked)
+                found = self._confirmed(tx, scope, verb, snapshot, ranked, seen or ())
             if found is not None:
                 return snapshot, ranked, found
         with self._gate.effect(scope.actor, verb, durable=False) as tx:
@@ -258,32 +262,37 @@ class Recall:
         verb: str,
         snapshot: Snapshot,
         ranked: Sequence[Ranked],
+        seen: Sequence[MemCube | Damage] = (),
     ) -> list[MemCube | Damage] | None:
-        """Read every hit again, as the actor sees it, and write the entry; None if any moved."""
+        """Read every hit again, as the actor sees it, and write the entry; None if any moved.
+
+        What was seen under the same rights, and is at the same version, looks as it did.
+        """
         if not snapshot.access.is_good(tx.epoch, tx.now):
             return None
         self._quotas.check_reads(tx, scope.actor)
-        still = _unmoved(tx, scope, ranked)
-        if still is None:
+        known = {each.id: each for each in seen if isinstance(each, MemCube)}
+        fresh = [each for each in ranked if each.cube_id not in known]
+        still = unmoved(tx, scope, fresh)
+        if still is None or not stands(tx, [e for e in ranked if e.cube_id in known]):
             return None
-        outcome, data = self._entry(tx, scope, snapshot, [record.cube.id for record in still])
+        read = {each.cube.id: each for each in still}
+        ids = [each.cube_id for each in ranked if each.cube_id in known or each.cube_id in read]
+        outcome, data = self._entry(tx, scope, snapshot, ids)
         self._gate.note(tx, scope.actor, verb, outcome, data=data)
-        return [
-            each if isinstance(each, Damage) else self._gate.shown(tx, scope.actor, each)
-            for each in still
-        ]
+        return [known.get(each) or self._as_seen(tx, scope, read[each]) for each in ids]
+
+    def _as_seen(self, tx: Transaction, scope: Scope, found: Record | Damage) -> MemCube | Damage:
+        return found if isinstance(found, Damage) else self._gate.shown(tx, scope.actor, found)
 
     def _seen(
         self, tx: Transaction, scope: Scope, snapshot: Snapshot, ranked: Sequence[Ranked]
     ) -> list[MemCube | Damage] | None:
         """Read what was chosen, as the actor sees it; None if any of it moved."""
-        still = _unmoved(tx, scope, ranked)
+        still = unmoved(tx, scope, ranked)
         if still is None or not snapshot.access.is_good(tx.epoch, tx.now):
             return None
-        return [
-            each if isinstance(each, Damage) else self._gate.shown(tx, scope.actor, each)
-            for each in still
-        ]
+        return [self._as_seen(tx, scope, each) for each in still]
 
     def get(self, actor: Actor, ref: Ref, version: int | None) -> MemCube:
         """Return one memory, as it is or as one of its versions."""
@@ -319,7 +328,8 @@ class Recall:
             return vector
 
         now = tx.now if scope.actor.at is None else scope.actor.at
-        return Snapshot(access, tuple(candidates), tuple(damaged), embed, now)
+        linked = links.any_there(tx)
+        return Snapshot(access, tuple(candidates), tuple(damaged), embed, now, linked)
 
     def _view(
         self,
@@ -427,25 +437,6 @@ class Recall:
             if not ids and not (decision.allowed and scope.actor.reaches(scope.space)):
                 outcome = "denied"
         return outcome, data
-
-
-def _unmoved(
-    tx: Transaction, scope: Scope, ranked: Sequence[Ranked]
-) -> list[Record | Damage] | None:
-    """Read the records of what was chosen; None if any is not what was scored."""
-    found = fetch(tx, [each.cube_id for each in ranked], at=scope.actor.at)
-    records = [_still(found.get(each.cube_id), each, tx.now) for each in ranked]
-    still = [record for record in records if record is not None]
-    return still if len(still) == len(records) else None
-
-
-def _still(found: Record | Damage | None, ranked: Ranked, now: int) -> Record | Damage | None:
-    """Return the record if it is still what was scored."""
-    if found is None or isinstance(found, Damage):
-        return found
-    cube = found.cube
-    same = found.version.version == ranked.version and cube.label_id == ranked.label_id
-    return found if same and not cube.has_ended(now) else None
 
 
 def _end_then(record: Record) -> int | None:

@@ -145,21 +145,25 @@ def test_an_answer_that_was_not_used_is_told(answer: object) -> None:
 
 def test_what_the_model_adds_is_read_where_the_message_bears_it_out() -> None:
     found = read(
-        "I need silence before noon, if you must ask.",
+        "I could do with silence before noon, if you must ask.",
         saying(
-            {"op": "remember", "target": "i NEED silence before noon", "memory_type": "preference"}
+            {
+                "op": "remember",
+                "target": "i COULD do with silence before noon",
+                "memory_type": "preference",
+            }
         ),
     )
     [only] = [each for each in found.operations if each.op == "remember"]
     assert only.memory_type == "preference"
-    assert only.target == "I need silence before noon"
+    assert only.target == "I could do with silence before noon"
 
 
 def test_one_retry_says_what_was_malformed() -> None:
-    good = saying({"op": "remember", "target": "I need silence before noon"})
+    good = saying({"op": "remember", "target": "I could do with silence before noon"})
     chat = Scripted('{"operations": [{"op": "erase"}]}', good)
-    found = ModelReader(chat).read("I need silence before noon.", said_at=NOW)
-    assert [each.target for each in found.operations] == ["I need silence before noon"]
+    found = ModelReader(chat).read("I could do with silence before noon.", said_at=NOW)
+    assert [each.target for each in found.operations] == ["I could do with silence before noon"]
     assert found.notes == ()
     first, second = chat.shown
     assert len(first) == 1

@@ -66,7 +66,11 @@ def days(window: Any) -> tuple[str, str] | None:
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("utterances", (0.95, 0.85, 0.95)), ("utterances_heldout", (0.80, 0.50, 0.90))],
+    [
+        ("utterances", (0.95, 0.85, 0.95)),
+        ("utterances_heldout", (0.85, 0.60, 0.88)),
+        ("utterances_second_heldout", (0.90, 0.65, 0.95)),
+    ],
 )
 def test_the_rules_read_what_people_say(
     name: str, least: tuple[float, float, float], proof: Proof
@@ -89,6 +93,42 @@ def test_what_the_rules_are_meant_for(line: str) -> None:
     assert ({each for each, _ in got} or {"none"}) == {op}
     if wanted:
         assert bare(wanted[1]) in {bare(target) for _, target in got}
+
+
+@pytest.mark.parametrize(
+    ("said", "op"),
+    [
+        ("Forget my address.", "forget"),
+        ("Hey, could you please delete everything about my divorce?", "forget"),
+        ("Remember that my zorbing club meets in Quux.", "remember"),
+        ("ok so don't forget that I gloop on Sundays", "remember"),
+        ("I gloop on Sundays. Remember that please!", "remember"),
+    ],
+)
+def test_an_explicit_wish_is_never_lost(said: str, op: str) -> None:
+    assert {each for each, _ in found(said)} == {op}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Don't forget my address.", "never delete my notes on Anna", '"Forget my address"',
+        "If I say so, delete my address.", "Suppose I said: forget my wife.",
+        "he told me to forget my brother", "My sister lives in Oslo, my brother in Rome.",
+        'She wrote "please delete everything about me" on the wall.',
+    ],
+)  # fmt: skip
+def test_nothing_is_forgotten_that_the_user_does_not_ask_for(said: str) -> None:
+    assert "forget" not in {each for each, _ in found(said)}
+
+
+def test_the_weights_can_only_lose_what_the_rules_let_through() -> None:
+    away = re.compile(r"forget|delet|eras|remov|wip")
+    for line in (DATA / "utterances_fitting.tsv").read_text("utf-8").splitlines():
+        said = re.sub(r"\[(.*)\]", r"\1", line.partition("\t")[2])
+        quoted = f'"{said.replace(chr(34), "")}"'
+        if away.search(said.lower()):
+            assert "forget" not in {each for each, _ in found(quoted)}, said
 
 
 def test_several_sentences_give_several_operations_with_their_spans() -> None:

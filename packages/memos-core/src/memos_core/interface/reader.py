@@ -1,12 +1,14 @@
 """MemReader: turns what somebody says into operations on memory.
 
-`RuleReader` needs no model. It reads English, sentence by sentence, by the rules of
-`interface.rules`; `ModelReader` asks a chat model, and has these rules to fall back on.
+`RuleReader` needs no model. It reads English, sentence by sentence: the rules of `interface.rules`
+say what may be read, fitted weights which of that; `ModelReader` asks a chat model, and has these
+rules to fall back on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -25,18 +27,18 @@ from memos_core.interface.operations import (
     Span,
     Window,
 )
-from memos_core.interface.rules.correcting import correcting
-from memos_core.interface.rules.finding import Find, after_lead, found
-from memos_core.interface.rules.forgetting import forgetting
+from memos_core.interface.rules.asking import asked_for, pointing_back, wanted
+from memos_core.interface.rules.features import Token, tokens_of
+from memos_core.interface.rules.finding import Find
 from memos_core.interface.rules.kinds import kind_of
 from memos_core.interface.rules.names import names_of, triple_of
-from memos_core.interface.rules.recalling import recalling
-from memos_core.interface.rules.remembering import pointing_back, remembering
 from memos_core.interface.rules.sentences import MAX_SENTENCE, Sentence, plain_of, sentences_of
-from memos_core.interface.rules.stating import IN_PASSING, framed, stating
 from memos_core.interface.rules.times import window_of
 from memos_core.interface.rules.traces import said_before_calls, template_in, traces_of
+from memos_core.interface.rules.trimming import target_of
+from memos_core.interface.rules.weighing import VERBS, Heaviest, heaviest
 
+IN_PASSING: Final = "said in passing"
 MAX_READ: Final = 100_000
 """Characters of a message that are read; of what is longer, a note says so."""
 _IMPORTANCE: Final[dict[MemoryType, float]] = {
@@ -101,31 +103,36 @@ class RuleReader:
 
 def _finds(text: str, *, by_user: bool) -> list[Find]:
     """Find what a text asks for, and what it says in passing."""
+    sentences = [_shortened(each) for each in sentences_of(text)]
+    tokens: list[list[Token]] = [[], *(tokens_of(each.plain, each.text) for each in sentences), []]
     finds: list[Find] = []
-    sentences = sentences_of(text)
-    told = any(framed(each) for each in sentences)
-    skip = -1
     for number, sentence in enumerate(sentences):
-        if sentence.start < skip:
+        if pointing_back(sentence):
             continue
-        short = _shortened(sentence)
-        following = [_shortened(each) for each in sentences[number + 1 : number + 3]]
-        if by_user and number and pointing_back(short):
-            finds = [
-                *finds[: -1 if finds and finds[-1].start >= sentences[number - 1].start else None]
-            ]
-            finds += filter(
-                None,
-                [found("remember", sentences[number - 1], after_lead(sentences[number - 1].plain))],
-            )
-            continue
-        made = _asked(short, following) if by_user else None
-        if made is not None:
+        earlier = sentences[number - 1] if number else None
+        asked = any(map(pointing_back, sentences[number + 1 : number + 2]))
+        verbs, nothing = wanted(sentence, earlier.plain if earlier else "")
+        if not by_user or asked:
+            verbs, nothing = frozenset(VERBS[:1]), not (by_user and asked)
+        before, here, after = tokens[number : number + 3]
+        best = heaviest(here, before, after, verbs, nothing=nothing)
+        made = best and _found(best, sentence, here)
+        if made and made.verb == "remember":
+            start, end = made.start - sentence.start, made.end - sentence.start
+            asked = asked or asked_for(sentence, start, end)
+            asked = by_user and (asked or (earlier is not None and asked_for(earlier, 0, 0)))
+            made = replace(made, explicit=asked, why="" if asked else IN_PASSING)
+        if made:
             finds.append(made)
-            skip = made.end
-        elif not told:
-            finds += stating(short)
     return list(_settled(finds))
+
+
+def _found(best: Heaviest, sentence: Sentence, tokens: Sequence[Token]) -> Find | None:
+    """Make a finding of a reading; what is quoted is only ever kept."""
+    said = tokens[best.first : best.last + 1]
+    if best.verb != "remember" and all(each.kind == "<q>" for each in said):
+        return None
+    return target_of(best.verb, sentence, said[0].start, said[-1].end)
 
 
 def _shortened(sentence: Sentence) -> Sentence:
@@ -137,16 +144,6 @@ def _shortened(sentence: Sentence) -> Sentence:
         sentence.text[:MAX_SENTENCE],
         sentence.plain[:MAX_SENTENCE],
         sentence.bare[:MAX_SENTENCE],
-    )
-
-
-def _asked(sentence: Sentence, following: list[Sentence]) -> Find | None:
-    """Find what a sentence asks for: the surest sign first."""
-    return (
-        correcting(sentence, following)
-        or forgetting(sentence)
-        or remembering(sentence, following[0] if following else None)
-        or recalling(sentence)
     )
 
 

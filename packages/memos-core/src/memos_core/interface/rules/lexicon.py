@@ -29,7 +29,6 @@ FIRST: Final = re.compile(
     r"\b(?:i|i'm|im|i've|ive|i'd|i'll|my|mine|me|myself|we|we're|we've|we'd|we'll|our|ours|us)\b"
 )
 """Words of the first person."""
-OWN: Final = re.compile(rf"\b(?:my|our|mine|ours)\b|\b(?:i|we)(?:'\w+)?\b|^(?:the )?{KIN}\b")
 
 TEXTUAL: Final = re.compile(
     r"\b(?:paragraph|sentence|bullet|line|word|phrase|heading|header|footer|footnote|"
@@ -83,21 +82,6 @@ FINITE: Final = re.compile(
     r"|\w'(?:s|re|m|ve|d|ll)\b|\b(?:im|ive|its|thats)\b"
 )
 """Forms of verbs by which a clause is told from a phrase."""
-VERBS: Final = either(
-    "live work like love hate prefer enjoy adore detest loathe speak play eat drink "
-    "own drive teach study run "
-    "cook bake swim cycle commute practise practice collect belong come grow take "
-    "wear use keep support "
-    "volunteer manage lead coach sing paint knit write read watch listen follow go "
-    "sleep wake get start finish "
-    "leave arrive open close end begin happen cost want need have know see meet call "
-    "ring pick drop move "
-    "expire renew run_out fly travel train attend visit stay pay owe earn weigh "
-    "charge rent share save "
-    "buy sell order book park store host organise organize celebrate avoid skip "
-    "smoke vape pray fast "
-    "support suffer struggle look make mean say tell think feel give ask help do be become turn"
-)
 HABITS: Final = either(
     "live work like love hate prefer enjoy adore detest loathe despise dislike speak "
     "play eat drink own drive "

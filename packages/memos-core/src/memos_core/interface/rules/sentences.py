@@ -6,7 +6,6 @@ Every form keeps the length of the text, so that a place in one is the place in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -87,19 +86,6 @@ def sentences_of(text: str) -> list[Sentence]:
 def _blanked(quoted: str) -> str:
     """Blank a quotation out, between its marks."""
     return quoted[0] + _BLANK * (len(quoted) - 2) + quoted[-1]
-
-
-_BREAK: Final = re.compile(
-    r"(?:[,;:]|\s[-\u2013\u2014]+|\.{2,}|\u2026|\s(?:and|but|so|then|because|or))\s+|"
-    r"\s[-\u2013\u2014]\s"
-)
-
-
-def starts(plain: str) -> Iterator[int]:
-    """Find where a clause may begin: at the start, and after commas, dashes and conjunctions."""
-    yield 0
-    for found in _BREAK.finditer(plain[:MAX_SENTENCE]):
-        yield found.end()
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:

@@ -1,22 +1,12 @@
-"""Subjects: whose life a phrase is about, and where its subject ends."""
+"""Times at the edges of a phrase, which are not what it is about."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from memos_core.interface.rules.lexicon import AUXILIARY, KIN, MODAL, MONTH, VERBS, WEEKDAY
+from memos_core.interface.rules.lexicon import MONTH, WEEKDAY
 
-_OWN: Final = re.compile(
-    rf"\b(?:my|our|mine|ours|we|i)\b|\b(?:i|we)'|\b{KIN}\b|\b(?!it|that|what|there|"
-    rf"here|let|who|where|he|she|one)[a-z]{{2,}}'s \w|\b(?:me|us)\b(?= (?:and|to|in|"
-    rf"from|for)\b)|\babout (?:me|us)\b"
-)
-_VERB: Final = re.compile(
-    rf" (?={AUXILIARY}\b|{MODAL}\b|will\b|'ll\b|(?:{VERBS})(?:s|es)?\b|(?:gone|changed|"
-    rf"arrived|been|got|started|finished|expired|landed|passed|left|happened|allergic|"
-    rf"say|said|come)\b|(?:comes|goes|gets|has|does|carries|flies|tries|dies)\b)"
-)
 _UNIT: Final = (
     r"(?:day|week|weekend|month|year|night|morning|afternoon|evening|spring|summer|"
     r"autumn|fall|winter)"
@@ -39,21 +29,6 @@ _TIME: Final = (
 )
 _LAST: Final = re.compile(rf"[\s,]+{_TIME}$")
 _FIRST: Final = re.compile(rf"{_TIME}(?:,|\s+(?:about|on|regarding))?\s+(?=\w)")
-
-
-def is_own(phrase: str) -> bool:
-    """Whether a phrase is about the speaker's life.
-
-    >>> is_own("where i parked"), is_own("who won eurovision")
-    (True, False)
-    """
-    return bool(_OWN.search(phrase))
-
-
-def subject_end(plain: str, start: int) -> int | None:
-    """Find where a clause's subject ends and its verb begins; None where no verb is known."""
-    match = _VERB.search(plain, start + 3)
-    return match.start() if match else None
 
 
 def without_times(plain: str, start: int, end: int) -> tuple[int, int]:

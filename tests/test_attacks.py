@@ -143,6 +143,7 @@ def test_an_interrupted_wait_for_the_lock_leaves_nobody_holding_it(tmp_path: Pat
     lock = WriterLock(tmp_path / "lock", timeout_s=30)
     script = (
         "import sys, signal, threading, time, pathlib\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # off in background jobs
         "from memos_core.infrastructure.vault.lock import WriterLock\n"
         "print('ready', flush=True)\n"
         "try:\n"

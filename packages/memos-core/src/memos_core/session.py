@@ -29,7 +29,7 @@ from memos_core.operation.retrieval.provenance import Provenance
 from memos_core.operation.retrieval.recall import Question
 from memos_core.operation.retrieval.tracing import Trace
 from memos_core.operation.retrieval.versions import Diff
-from memos_core.operation.scheduler import LEAST_ITEM, ContextOptions, Request
+from memos_core.operation.scheduler import ContextOptions, Request
 from memos_core.operation.upkeep.duty import Duty
 from memos_core.operation.upkeep.tidying import Tidying
 from memos_core.organizing import Organizer
@@ -375,8 +375,7 @@ class Session(Sharing, Modelling, Looping):
         chosen = options or ContextOptions()
         if not isinstance(chosen, ContextOptions):
             raise InvalidInputError(f"options is a ContextOptions, not {options!r}")
-        most = max(10, budget_tokens // LEAST_ITEM)  # what could not be placed is not considered
-        question = self._question(query, min(k, most), chosen.search)
+        question = self._question(query, k, chosen.search)
         scope = replace(self._scope(None, None), min_trust=Trust.parse(chosen.search.min_trust))
         asked = Request(question, budget_tokens, chosen, model, self.working_set)
         return contextual(self._engine, scope, asked)

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from memos_core.memory.runtime import LocalModel
 
 VERB: Final = "memos.context"
-LEAST_ITEM: Final = 16
-"""Tokens that an item costs at least, with its id."""
 _MORE: Final = 8
 """How many that are left out are tried once more, where the block came out below the budget."""
 _WORD: Final = re.compile(r"\w+")
